@@ -1,0 +1,158 @@
+"""Redis: names of keys, and the documents behind them.
+
+Redis is transport and may lose everything at any time. The API side owns the keys of an attempt: it opens
+them before the hint, opens them again when Redis lost them, and deletes them at the end. A worker only ever
+appends to a stream that exists, so a stale worker can leave nothing behind.
+
+| key | type | written by | holds |
+|---|---|---|---|
+| espo:job:{job} | hash | API | the Assignment, field by field |
+| espo:run:{job} | stream | worker | NumberedEvents, ids `<attempt>-<seq>`, after a marker at the watermark |
+| espo:claim:{job}:{attempt} | string | worker | who took the attempt, set if absent |
+| espo:beat:{job} | string, expires | worker | Beat |
+| espo:worker:{worker} | string, expires | worker | Presence |
+| espo:runs | set | API | jobs whose streams are open |
+| espo:uploads | hash | worker, API | field `{job}:{attempt}:{step}` -> Upload |
+| espo:requests:{place} | list, expires | receiver | ChunkRequests; place is `store` or an upload's field |
+| espo:chunks:{transfer} | list, expires | sender | chunk frames of one transfer |
+| espo:nudge | channel | API | id of a job that has something new |
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from espo_contracts.events import FileEntry, Record, Sha256
+from espo_contracts.job import Desired, JobSpec
+
+TASK_NAME = "espo.train"
+RUNS_KEY = "espo:runs"
+UPLOADS_KEY = "espo:uploads"
+NUDGE_CHANNEL = "espo:nudge"
+STORE_PLACE = "store"
+EVENT_FIELD = "event"
+
+CHUNK_BYTES = 1 << 20
+CHUNK_WINDOW = 16
+HEARTBEAT_SECONDS = 5.0
+LEASE_SECONDS = 30.0
+PRESENCE_SECONDS = 15
+TRANSFER_EXPIRY_SECONDS = 120
+CLAIM_EXPIRY_SECONDS = 24 * 3600
+
+
+def queue_name(device: str) -> str:
+    """Celery queue of a resource class, `cpu` or `gpu`."""
+    return f"espo.{device}"
+
+
+def job_key(job: str) -> str:
+    return f"espo:job:{job}"
+
+
+def run_key(job: str) -> str:
+    return f"espo:run:{job}"
+
+
+def claim_key(job: str, attempt: int) -> str:
+    return f"espo:claim:{job}:{attempt}"
+
+
+def beat_key(job: str) -> str:
+    return f"espo:beat:{job}"
+
+
+def worker_key(worker: str) -> str:
+    return f"espo:worker:{worker}"
+
+
+def upload_field(job: str, attempt: int, step: int) -> str:
+    return f"{job}:{attempt}:{step}"
+
+
+def requests_key(place: str) -> str:
+    return f"espo:requests:{place}"
+
+
+def chunks_key(transfer: str) -> str:
+    return f"espo:chunks:{transfer}"
+
+
+class Hint(Record):
+    """The whole payload of a Celery message: something may be runnable."""
+
+    job: Annotated[str, StringConstraints(max_length=64)]
+    attempt: Annotated[int, Field(ge=1)]
+
+
+class StoredFiles(Record):
+    """A set of files that the worker can fetch from the store by hash."""
+
+    files: list[FileEntry]
+    step: int | None = None
+
+
+class Assignment(Record):
+    """What a worker needs to run an attempt; each field is a field of the hash `espo:job:{job}`, as JSON.
+
+    `opened` changes whenever the API side opened the stream anew: the sender then goes back to `committed`.
+    """
+
+    spec: JobSpec
+    attempt: int
+    desired: Desired
+    committed: int
+    """Last seq of this attempt that is in the database."""
+    opened: str
+    resume: StoredFiles | None = None
+    """Checkpoint to continue from, with its training state."""
+    data: FileEntry | None = None
+    """The uploaded JSONL file of `spec.data.file`."""
+    base: StoredFiles | None = None
+    """Model files of `spec.model.checkpoint`."""
+
+
+class Beat(Record):
+    """A sign of life of an attempt. `count` grows with each, so no clocks are compared."""
+
+    worker: str
+    attempt: int
+    count: int
+    step: int
+    progressed_seconds_ago: float
+    device: str
+    memory_bytes: int
+
+
+class Presence(Record):
+    """A worker that listens."""
+
+    worker: str
+    device: Literal["cpu", "gpu"]
+    device_name: str
+    state: Literal["idle", "busy"]
+    job: str | None = None
+    attempt: int | None = None
+    version: str = ""
+
+
+class Upload(Record):
+    """A checkpoint on offer: announced by the worker; the API side sets `state` when it has every file."""
+
+    job: str
+    attempt: int
+    step: int
+    files: list[FileEntry]
+    state: Literal["offered", "stored", "refused"] = "offered"
+    reason: str = ""
+
+
+class ChunkRequest(Record):
+    """Please send `length` bytes at `offset` of the file with this hash to `espo:chunks:{transfer}`."""
+
+    transfer: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+    sha256: Sha256
+    offset: Annotated[int, Field(ge=0)]
+    length: Annotated[int, Field(ge=1, le=CHUNK_BYTES)]
