@@ -1,0 +1,97 @@
+"""Bounded evaluation of what can hang: one child process, used from any thread, replaced when it dies.
+
+A time limit by signal works only in the main thread, and no thread can be stopped inside C code (`re`, big
+integers); a process can. A request costs about 0.1 ms beyond its work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+MAX_TEXT = 1_000_000
+"""Longer completions get no verdict from a sandboxed verifier."""
+# The child counts CPU time, so that a busy machine changes no verdict. This wall-clock bound is only for a
+# child that is stopped or swapped out.
+WALL_SECONDS = 60.0
+# An allow-list: the child handles untrusted text, and this process's keys and addresses are not its business.
+ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
+
+
+class Sandbox:
+    """Holds the child process; starts it at the first request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._child: subprocess.Popen[bytes] | None = None
+        self._connection: socket.socket | None = None
+        self._owner = 0
+
+    def ask(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> bool | None:
+        """Returns the child's verdict, or None where it came to none within its CPU seconds."""
+        request = json.dumps({"kind": kind, "cpu_seconds": cpu_seconds, **arguments}) + "\n"
+        with self._lock:
+            try:
+                return self._exchange(request.encode())
+            except OSError:
+                self._stop()
+                return None
+
+    def close(self) -> None:
+        """Ends the child process."""
+        with self._lock:
+            self._stop()
+
+    def _exchange(self, request: bytes) -> bool | None:
+        connection = self._connected()
+        connection.sendall(request)
+        reply = bytearray()
+        while not reply.endswith(b"\n"):
+            piece = connection.recv(4096)
+            if not piece:
+                raise ConnectionResetError(
+                    "the sandbox process died: its request took too long or too much memory"
+                )
+            reply += piece
+        verdict = json.loads(reply)
+        return verdict if isinstance(verdict, bool) else None
+
+    def _connected(self) -> socket.socket:
+        # After a fork the connection belongs to the parent: sharing it would mix up answers.
+        if self._connection is None or self._owner != os.getpid():
+            self._connection, self._owner = self._start(), os.getpid()
+        return self._connection
+
+    def _start(self) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-P", str(Path(__file__).with_name("sandbox_process.py"))]
+        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        with theirs:
+            self._child = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+            )
+        ours.settimeout(WALL_SECONDS)
+        return ours
+
+    def _stop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        if self._child is not None and self._owner == os.getpid():
+            self._child.kill()
+            self._child.wait()
+        self._connection = self._child = None
+
+
+SANDBOX = Sandbox()
+atexit.register(SANDBOX.close)
