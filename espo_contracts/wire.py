@@ -20,7 +20,9 @@ appends to a stream that exists, so a stale worker can leave nothing behind.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import json
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints
 
@@ -54,6 +56,11 @@ def job_key(job: str) -> str:
 
 def run_key(job: str) -> str:
     return f"espo:run:{job}"
+
+
+def stream_id(attempt: int, seq: int) -> str:
+    """Id of an event in its stream: Redis itself refuses doubles and whatever an older attempt sends."""
+    return f"{attempt}-{seq}"
 
 
 def claim_key(job: str, attempt: int) -> str:
@@ -112,6 +119,19 @@ class Assignment(Record):
     """The uploaded JSONL file of `spec.data.file`."""
     base: StoredFiles | None = None
     """Model files of `spec.model.checkpoint`."""
+
+    def to_hash(self) -> dict[str, str]:
+        """Fields of the hash, each one JSON."""
+        return {name: json.dumps(value) for name, value in self.model_dump(mode="json").items()}
+
+    @classmethod
+    def from_hash(cls, fields: Mapping[bytes, bytes]) -> Self:
+        """The assignment that `to_hash` wrote, as HGETALL answers it.
+
+        Raises:
+            ValueError: fields are missing or wrong, such as in a hash that Redis lost.
+        """
+        return cls.model_validate({name.decode(): json.loads(value) for name, value in fields.items()})
 
 
 class Beat(Record):
