@@ -1,0 +1,26 @@
+"""Every table: importing this module is what makes the metadata complete."""
+
+from __future__ import annotations
+
+from api.auth.models import ApiKey, Project
+from api.checkpoints.models import Checkpoint
+from api.db import Base
+from api.events.models import JobEvent
+from api.files.models import File
+from api.jobs.models import Attempt, IdempotencyKey, Job
+from api.store.models import Blob
+
+metadata = Base.metadata
+
+__all__ = [
+    "ApiKey",
+    "Attempt",
+    "Blob",
+    "Checkpoint",
+    "File",
+    "IdempotencyKey",
+    "Job",
+    "JobEvent",
+    "Project",
+    "metadata",
+]
