@@ -25,5 +25,6 @@ def parse_parameters(config: type[Config], parameters: Mapping[str, Any], *, wha
         found = explain(config, error.errors(include_url=False))
         listed = "; ".join(f"{one.loc}: {one.message}" for one in found)
         raise ConfigError(
-            f"parameters of {what}: {listed}", hint=f"Valid parameters: {', '.join(config.model_fields)}."
+            f"parameters of {what}: {listed} (valid parameters: {', '.join(config.model_fields)})",
+            hint="Correct the named parameters; the catalogue has their bounds and defaults.",
         ) from None

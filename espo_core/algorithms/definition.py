@@ -1,0 +1,36 @@
+"""What an algorithm file hands on: its configuration, its paper and how it is built."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Generic, Literal, TypeVar
+
+from espo_contracts.spec import Part
+from espo_core.objectives.objective import Objective
+from espo_core.parameters import parse_parameters
+
+Fidelity = Literal["paper", "reconstruction"]
+"""Whether the equation was read in the paper, or rebuilt from its text or second-hand."""
+
+ConfigT = TypeVar("ConfigT", bound=Part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Algorithm(Generic[ConfigT]):
+    """One entry of ALGORITHMS."""
+
+    name: str
+    title: str
+    summary: str
+    paper: str
+    """arXiv number with its version."""
+    fidelity: Fidelity
+    config: type[ConfigT]
+    build: Callable[[ConfigT], Objective]
+
+    def configure(self, parameters: Mapping[str, object]) -> ConfigT:
+        """The validated parameters, the others at their defaults.
+
+        Raises:
+            ConfigError: unknown names or values out of bounds, all of them in one message.
+        """
+        return parse_parameters(self.config, parameters, what=f"algorithm {self.name!r}")

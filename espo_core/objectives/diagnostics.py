@@ -1,0 +1,78 @@
+"""Sums behind the metrics, kept on the device until someone reads them, so that a step waits for it once.
+
+Legend: T tokens, U units, K entropy levels.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from espo_core.objectives.segments import segment_sum
+from espo_core.objectives.units import Units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Mean:
+    """A mean that can be merged: the sum [] of the values and their count []."""
+
+    total: Tensor
+    count: Tensor
+
+
+def mean_of(values: Tensor, where: Tensor | None = None) -> Mean:
+    """The mean of the values [T], or of those where a mask [T] holds."""
+    values = values.detach()
+    if where is None:
+        return Mean(total=values.sum(), count=values.new_tensor(values.numel()))
+    return Mean(total=(values * where).sum(), count=where.sum())
+
+
+def share_of(claim: Tensor, among: Tensor | None = None) -> Mean:
+    """The share of tokens [T] for which a claim (bool) holds, among all or among those of a mask."""
+    among = torch.ones_like(claim) if among is None else among
+    return Mean(total=(claim & among).sum(), count=among.sum())
+
+
+def means_by_level(name: str, values: Tensor, units: Units) -> dict[str, Mean]:
+    """The mean of the values [U] over the non-empty units of each entropy level k, as `name/k`."""
+    filled = (units.size > 0).to(values.dtype)
+    total = segment_sum(values.detach() * filled, segment=units.level, segments=units.levels)
+    count = segment_sum(filled, segment=units.level, segments=units.levels)
+    return {f"{name}/{k}": Mean(total=total[k], count=count[k]) for k in range(units.levels)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Diagnostics:
+    """Everything measured on one batch."""
+
+    means: Mapping[str, Mean]
+    maxima: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def read_metrics(parts: Sequence[Diagnostics]) -> dict[str, float]:
+    """The metrics of several batches as of one, in one transfer from the device.
+
+    A mean over nothing (an entropy level without a token) is left out.
+    """
+    columns = _to_host(parts)
+    means = {name for part in parts for name in part.means}
+    metrics = {}
+    for name, values in columns.items():
+        if name not in means:
+            metrics[name] = max(total for total, _ in values)
+        elif count := sum(count for _, count in values):
+            metrics[name] = sum(total for total, _ in values) / count
+    return metrics
+
+
+def _to_host(parts: Sequence[Diagnostics]) -> dict[str, list[tuple[float, float]]]:
+    """(total, count) of every metric in every part; a maximum travels as (maximum, 1)."""
+    named = [(name, mean.total, mean.count) for part in parts for name, mean in part.means.items()]
+    named += [(name, peak, torch.ones_like(peak)) for part in parts for name, peak in part.maxima.items()]
+    flat = torch.stack([value.to(torch.float64) for _, *pair in named for value in pair]).tolist()
+    columns: dict[str, list[tuple[float, float]]] = {}
+    for place, (name, _, _) in enumerate(named):
+        columns.setdefault(name, []).append((flat[2 * place], flat[2 * place + 1]))
+    return columns

@@ -1,0 +1,122 @@
+"""An objective: five parts put together, and what was measured on the way.
+
+J = Σ_t w_t · (surrogate_t − Σ penalties_t) is maximised; the loss is −J.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from espo_core.batch import TokenBatch
+from espo_core.errors import ConfigError
+from espo_core.objectives.advantage import AdvantageKind
+from espo_core.objectives.aggregation import AggregationPart
+from espo_core.objectives.diagnostics import Diagnostics, Mean, mean_of, read_metrics, share_of
+from espo_core.objectives.ratio import RatioPart, log_ratio
+from espo_core.objectives.regularizer import Penalty, RegularizerPart, k3
+from espo_core.objectives.trust_region import Surrogate, TrustRegionPart
+from espo_core.objectives.units import UnitsPart
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ObjectiveOutput:
+    """The loss of one batch and its measurements."""
+
+    loss: Tensor
+    """[] to be minimised; carries the gradient."""
+    diagnostics: Diagnostics
+    """Sums behind the metrics, still on the device."""
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """The metrics as numbers; the first reading waits for the device.
+
+        clip_fraction, clip_fraction_low, clip_fraction_high: share of the tokens with Â ≠ 0 and w ≠ 0 whose
+        gradient the trust region removed; 0 where there is none. gradient_utilisation: share of all tokens
+        that get a gradient from the surrogate. ratio_mean, ratio_max: of the parts' ratio over tokens.
+        approx_kl: k3 estimate of KL(π_old‖π_θ). The parts add theirs, as `epsilon_mean/0`.
+        """
+        return combined_metrics([self])
+
+
+def combined_metrics(outputs: Sequence[ObjectiveOutput]) -> dict[str, float]:
+    """The metrics of micro-batches as of their mini-batch, in one transfer from the device."""
+    none_counted = {"clip_fraction": 0.0, "clip_fraction_low": 0.0, "clip_fraction_high": 0.0}
+    return none_counted | read_metrics([output.diagnostics for output in outputs])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A policy objective as the composition of its parts."""
+
+    units: UnitsPart
+    ratio: RatioPart
+    trust_region: TrustRegionPart
+    aggregation: AggregationPart
+    regularizers: tuple[RegularizerPart, ...] = ()
+    advantage_kind: AdvantageKind = "zscore"
+    """How the trainer turns rewards into `TokenBatch.advantage`."""
+    needs_equal_numerics: bool = False
+    """True where the trust region can be narrower than the rounding between a sampler and a trainer that
+    compute in different precision; the trainer then warns."""
+
+    @property
+    def requires(self) -> frozenset[str]:
+        """Names of the optional TokenBatch fields that the trainer must fill."""
+        return frozenset().union(*(part.requires for part in self.regularizers))
+
+    def prepare(self, batch: TokenBatch) -> TokenBatch:
+        """The batch with what depends on the old policy alone computed over all of it.
+
+        Call it once on a rollout batch before cutting mini-batches with `TokenBatch.select`; the result is
+        for this objective only.
+        """
+        units = self.units(batch)
+        return replace(batch, level=units.level[units.index])
+
+    def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
+        """The loss and measurements of a batch; with `batch.totals` its share of the mini-batch's loss.
+
+        Raises:
+            ConfigError: an optional field that a part reads is missing.
+        """
+        self._check_requirements(batch)
+        units = self.units(batch)
+        ratio = self.ratio(batch, units)
+        surrogate = self.trust_region(batch, units, ratio)
+        weight = self.aggregation(batch, units)
+        penalties = [part(batch, units) for part in self.regularizers]
+        value = surrogate.value
+        for penalty in penalties:
+            value = value - penalty.value
+        measured = _measure(batch, ratio=ratio, surrogate=surrogate, weight=weight, penalties=penalties)
+        return ObjectiveOutput(loss=-(weight * value).sum(), diagnostics=measured)
+
+    def _check_requirements(self, batch: TokenBatch) -> None:
+        missing = sorted(name for name in self.requires if getattr(batch, name) is None)
+        if missing:
+            raise ConfigError(
+                f"this objective reads TokenBatch.{', TokenBatch.'.join(missing)}, which is missing"
+            )
+
+
+@torch.no_grad()
+def _measure(
+    batch: TokenBatch, *, ratio: Tensor, surrogate: Surrogate, weight: Tensor, penalties: Sequence[Penalty]
+) -> Diagnostics:
+    removed = surrogate.removed_low | surrogate.removed_high
+    trained = (batch.token_advantage != 0) & (weight != 0)
+    means: dict[str, Mean] = {
+        "clip_fraction": share_of(removed, among=trained),
+        "clip_fraction_low": share_of(surrogate.removed_low, among=trained),
+        "clip_fraction_high": share_of(surrogate.removed_high, among=trained),
+        "gradient_utilisation": share_of(trained & ~removed),
+        "ratio_mean": mean_of(ratio),
+        "approx_kl": mean_of(k3(log_ratio(batch))),
+    }
+    for diagnostics in (surrogate.diagnostics, *(penalty.diagnostics for penalty in penalties)):
+        means.update(diagnostics)
+    return Diagnostics(means=means, maxima={"ratio_max": ratio.max()})

@@ -1,0 +1,91 @@
+"""What becomes of a token's surrogate s·Â when its ratio s leaves the neighbourhood of 1.
+
+PPO-min is min(s Â, clip(s, 1−ε_low, 1+ε_high) Â). A trust-region part maps (batch, units, ratio) to
+`Surrogate`.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from espo_core.batch import TokenBatch
+from espo_core.objectives.diagnostics import Mean, means_by_level
+from espo_core.objectives.segments import segment_mean
+from espo_core.objectives.units import Units
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Surrogate:
+    """What each token adds to the objective, to be maximised, before aggregation."""
+
+    value: Tensor
+    """[T] carries the gradient."""
+    removed_low: Tensor
+    """[T] bool, gradient removed because the ratio is too small."""
+    removed_high: Tensor
+    """[T] bool, gradient removed because the ratio is too large."""
+    diagnostics: Mapping[str, Mean] = field(default_factory=dict)
+    """Further metrics of this part, without gradient."""
+
+
+TrustRegionPart = Callable[[TokenBatch, Units, Tensor], Surrogate]
+
+
+def unbounded(batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
+    """s Â whatever the ratio: plain importance sampling."""
+    never = torch.zeros_like(ratio, dtype=torch.bool)
+    return Surrogate(value=ratio * batch.token_advantage, removed_low=never, removed_high=never)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HardClip:
+    """PPO-min with one pair of bounds, arXiv:2402.03300v3, Eq. (3)."""
+
+    epsilon_low: float
+    epsilon_high: float
+
+    def __call__(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
+        return ppo_min(batch, ratio, low=1 - self.epsilon_low, high=1 + self.epsilon_high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyAdaptiveClip:
+    """PPO-min with ε_τ = max(ε_min, α / log V · mean_{t∈τ} e_t) for each unit, arXiv:2512.00499v2, Eq. (8).
+
+    e_t is the old policy's entropy in nats, so ε_τ ≤ α. We read the printed e_t/|τ|, which lacks its sum, as
+    the mean. Reports `epsilon_mean/k` for entropy level k, 0 the lowest.
+    """
+
+    alpha: float
+    epsilon_min: float
+
+    def __call__(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
+        entropy = segment_mean(batch.entropy_old, segment=units.index, size=units.size)
+        epsilon = (self.alpha / math.log(batch.vocab_size) * entropy).clamp(min=self.epsilon_min)
+        bound = epsilon[units.index]
+        diagnostics = means_by_level("epsilon_mean", epsilon, units)
+        return ppo_min(batch, ratio, low=1 - bound, high=1 + bound, diagnostics=diagnostics)
+
+
+def ppo_min(
+    batch: TokenBatch,
+    ratio: Tensor,
+    *,
+    low: Tensor | float,
+    high: Tensor | float,
+    diagnostics: Mapping[str, Mean] | None = None,
+) -> Surrogate:
+    """min(s Â, clip(s, low, high) Â) for bounds [T] or one pair; at a bound itself the gradient is kept."""
+    advantage = batch.token_advantage
+    removed_low = (advantage < 0) & (ratio < low)
+    removed_high = (advantage > 0) & (ratio > high)
+    bounded = torch.where(removed_low, low, torch.where(removed_high, high, ratio))
+    return Surrogate(
+        value=bounded * advantage,
+        removed_low=removed_low,
+        removed_high=removed_high,
+        diagnostics=diagnostics or {},
+    )

@@ -1,0 +1,137 @@
+"""Which tokens share one importance ratio.
+
+Legend: T tokens, R responses, K entropy levels, U units. A units part maps a batch to `Units`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from espo_core.batch import TokenBatch
+from espo_core.objectives.segments import segment_position, segment_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Units:
+    """A partition of the tokens into U units, some of which may be empty; no unit spans two responses."""
+
+    index: Tensor
+    """[T] int64 unit of each token."""
+    size: Tensor
+    """[U] int64 tokens of each unit."""
+    response: Tensor
+    """[U] int64 response of each unit."""
+    level: Tensor
+    """[U] int64 entropy level of each unit, 0 the lowest."""
+    levels: int
+    """K, 1 where units are not grouped by entropy."""
+
+
+UnitsPart = Callable[[TokenBatch], Units]
+
+
+def token_units(batch: TokenBatch) -> Units:
+    """Every token is its own unit (U = T)."""
+    return Units(
+        index=torch.arange(batch.tokens, device=batch.response.device),
+        size=torch.ones_like(batch.response),
+        response=batch.response,
+        level=torch.zeros_like(batch.response),
+        levels=1,
+    )
+
+
+def sequence_units(batch: TokenBatch) -> Units:
+    """Every response is one unit (U = R)."""
+    return _by_level(batch, level=torch.zeros_like(batch.response), levels=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranks:
+    """Where each token stands in the ascending order of entropy of the tokens it is compared with."""
+
+    rank: Tensor
+    """[T] int64, from 0."""
+    compared: Tensor
+    """[T] int64 n, the number of tokens it is compared with."""
+
+
+RankingPart = Callable[[TokenBatch], Ranks]
+
+
+def rank_in_response(batch: TokenBatch) -> Ranks:
+    """Ranks among the tokens of the same response; of equal entropies the earlier token ranks higher."""
+    latest_first = torch.arange(batch.tokens - 1, -1, -1, device=batch.response.device)
+    by_entropy = latest_first[batch.entropy_old[latest_first].argsort(stable=True)]
+    order = by_entropy[batch.response[by_entropy].argsort(stable=True)]
+    rank_of_sorted = segment_position(batch.response[order], segments=batch.responses)
+    size = segment_size(batch.response, segments=batch.responses)
+    return Ranks(rank=_unsort(rank_of_sorted, order), compared=size[batch.response])
+
+
+def rank_in_batch(batch: TokenBatch) -> Ranks:
+    """Ranks among all tokens of the batch; of equal entropies the token earlier in its response ranks higher.
+
+    Tokens equal in both (responses to one prompt share their first entropy) all take the highest rank among
+    them, so that the order of the responses in the batch decides nothing.
+    """
+    position = segment_position(batch.response, segments=batch.responses)
+    by_position = position.argsort(stable=True, descending=True)
+    order = by_position[batch.entropy_old[by_position].argsort(stable=True)]
+    entropy, place = batch.entropy_old[order], position[order]
+    ends = torch.ones_like(order, dtype=torch.bool)
+    ends[:-1] = (entropy[1:] != entropy[:-1]) | (place[1:] != place[:-1])
+    last_of_equal = ends.nonzero()[:, 0]
+    rank_of_sorted = last_of_equal[ends.cumsum(0) - ends.long()]
+    rank = _unsort(rank_of_sorted, order)
+    return Ranks(rank=rank, compared=torch.full_like(rank, batch.tokens))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyGroups:
+    """Units of one response and one range of old-policy entropy, arXiv:2512.00499v2, Eq. (7).
+
+    With n tokens compared, in ascending order of entropy, level k starts at rank ⌊q_k·n⌋ (U = R·K). A batch
+    that carries levels keeps them, so that a micro-batch is grouped as the batch it was cut from.
+    """
+
+    quantiles: tuple[float, ...]
+    """q_1 < … < q_{K-1}, each inside (0, 1)."""
+    ranking: RankingPart
+
+    def __call__(self, batch: TokenBatch) -> Units:
+        level = self._levels(batch) if batch.level is None else batch.level
+        return _by_level(batch, level=level, levels=len(self.quantiles) + 1)
+
+    def _levels(self, batch: TokenBatch) -> Tensor:
+        ranks = self.ranking(batch)
+        level = torch.zeros_like(ranks.rank)
+        for quantile in self.quantiles:
+            level += ranks.rank >= _floor_product(quantile, ranks.compared)
+        return level
+
+
+def _by_level(batch: TokenBatch, *, level: Tensor, levels: int) -> Units:
+    index = batch.response * levels + level
+    unit = torch.arange(batch.responses * levels, device=index.device)
+    return Units(
+        index=index,
+        size=segment_size(index, segments=len(unit)),
+        response=unit // levels,
+        level=unit % levels,
+        levels=levels,
+    )
+
+
+def _unsort(values: Tensor, order: Tensor) -> Tensor:
+    """Values given in sorted order, put back in the original one."""
+    return torch.empty_like(values).scatter(0, order, values)
+
+
+def _floor_product(quantile: float, count: Tensor) -> Tensor:
+    """⌊q·n⌋ in integers: 0.57 · 100 is 57, where the floating product is a hair under it."""
+    exact = Fraction(repr(quantile)).limit_denominator(1_000_000)
+    return count * exact.numerator // exact.denominator
