@@ -13,15 +13,15 @@ from api.settings import REPOSITORY
 
 def upgrade(url: str) -> None:
     """Runs the pending migrations; blocks until another process that does so has finished."""
-    command.upgrade(_config(url), "head")
+    command.upgrade(alembic_config(url), "head")
 
 
 def newest_revision() -> str | None:
     """The revision that this code needs."""
-    return ScriptDirectory.from_config(_config("")).get_current_head()
+    return ScriptDirectory.from_config(alembic_config("")).get_current_head()
 
 
-def _config(url: str) -> Config:
+def alembic_config(url: str) -> Config:
     config = Config(str(Path(REPOSITORY) / "alembic.ini"))
     config.attributes["url"] = url
     return config
