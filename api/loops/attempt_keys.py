@@ -1,0 +1,111 @@
+"""An attempt's keys in Redis: opened before its hint, acknowledged with each commit, closed at its end.
+
+Only the API side makes and deletes them (espo_contracts/wire.py has the table). Every change but opening
+checks first, inside Redis, that the hash still belongs to its attempt: a late caller changes nothing of the
+next attempt, and nobody leaves half a hash where Redis lost the whole one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from redis.asyncio import Redis
+
+from api.jobs.models import Job
+from espo_contracts.job import Desired, JobStatus
+from espo_contracts.wire import (
+    NUDGE_CHANNEL,
+    RUNS_KEY,
+    Assignment,
+    beat_key,
+    claim_key,
+    job_key,
+    run_key,
+    stream_id,
+)
+
+CLOSED_EXPIRY_SECONDS = 3600
+"""How long a worker that was away can still read that its attempt is over, and a late second hint that it was
+taken."""
+
+_ACKNOWLEDGE = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+if tonumber(redis.call('HGET', KEYS[1], 'committed')) < tonumber(ARGV[2]) then
+  redis.call('HSET', KEYS[1], 'committed', ARGV[2])
+  redis.call('XTRIM', KEYS[2], 'MINID', '=', ARGV[3])
+end
+return 1
+"""
+
+_TELL = """
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'desired', ARGV[2])
+return 1
+"""
+
+_CLOSE = """
+local attempt = redis.call('HGET', KEYS[1], 'attempt')
+if attempt and attempt ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[2], KEYS[3])
+redis.call('SREM', KEYS[5], ARGV[2])
+redis.call('EXPIRE', KEYS[4], ARGV[4])
+if attempt then
+  redis.call('HSET', KEYS[1], 'desired', ARGV[3])
+  redis.call('EXPIRE', KEYS[1], ARGV[4])
+end
+return 1
+"""
+
+
+async def open_keys(redis: Redis, job_id: str, assignment: Assignment) -> None:
+    """Makes the attempt's keys anew, all at once: an empty stream after the watermark, and the assignment."""
+    fields: dict[Any, Any] = {**assignment.to_hash()}
+    async with redis.pipeline(transaction=True) as pipe:
+        pipe.delete(run_key(job_id), job_key(job_id))
+        marker = stream_id(assignment.attempt, assignment.committed)
+        pipe.xadd(run_key(job_id), {"marker": assignment.opened}, id=marker)
+        pipe.hset(job_key(job_id), mapping=fields)
+        pipe.sadd(RUNS_KEY, job_id)
+        await pipe.execute()
+
+
+async def acknowledge(redis: Redis, job_id: str, attempt: int, seq: int) -> None:
+    """Tells the worker that events up to `seq` are in the database, and lets Redis forget them.
+
+    The stream itself stays: as long as its key lives, Redis refuses ids that it has seen.
+    """
+    keys = [job_key(job_id), run_key(job_id)]
+    await _run(redis, _ACKNOWLEDGE, keys, [attempt, seq, stream_id(attempt, seq + 1)])
+
+
+async def tell_desired(redis: Redis, job_id: str, attempt: int, desired: Desired) -> None:
+    """Tells the worker what the user wants."""
+    await _run(redis, _TELL, [job_key(job_id)], [attempt, json.dumps(desired)])
+
+
+async def close_keys(redis: Redis, job_id: str, attempt: int) -> None:
+    """Deletes the keys of an attempt that is over; hash and claim stay an hour, as an order to stop."""
+    keys = [job_key(job_id), run_key(job_id), beat_key(job_id), claim_key(job_id, attempt), RUNS_KEY]
+    await _run(redis, _CLOSE, keys, [attempt, job_id, json.dumps(Desired.CANCEL), CLOSED_EXPIRY_SECONDS])
+
+
+async def nudge(redis: Redis, job_id: str) -> None:
+    """Wakes whoever listens for news of the job."""
+    await redis.publish(NUDGE_CHANNEL, job_id)
+
+
+async def announce(redis: Redis, job: Job) -> None:
+    """Carries a committed change of status or wish to the job's worker and listeners.
+
+    When it fails the change is not lost: the reconciler compares database and Redis every second.
+    """
+    if JobStatus(job.status).is_terminal:
+        await close_keys(redis, job.id, job.attempt)
+    else:
+        await tell_desired(redis, job.id, job.attempt, Desired(job.desired))
+    await nudge(redis, job.id)
+
+
+async def _run(redis: Redis, script: str, keys: list[str], args: list[Any]) -> None:
+    await redis.register_script(script)(keys=keys, args=args)
