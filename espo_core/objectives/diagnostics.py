@@ -5,6 +5,7 @@ Legend: T tokens, U units, K entropy levels.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
@@ -71,7 +72,8 @@ def _to_host(parts: Sequence[Diagnostics]) -> dict[str, list[tuple[float, float]
     """(total, count) of every metric in every part; a maximum travels as (maximum, 1)."""
     named = [(name, mean.total, mean.count) for part in parts for name, mean in part.means.items()]
     named += [(name, peak, torch.ones_like(peak)) for part in parts for name, peak in part.maxima.items()]
-    flat = torch.stack([value.to(torch.float64) for _, *pair in named for value in pair]).tolist()
+    dtype = reduce(torch.promote_types, (total.dtype for _, total, _ in named))
+    flat = torch.stack([value.to(dtype) for _, *pair in named for value in pair]).tolist()
     columns: dict[str, list[tuple[float, float]]] = {}
     for place, (name, _, _) in enumerate(named):
         columns.setdefault(name, []).append((flat[2 * place], flat[2 * place + 1]))

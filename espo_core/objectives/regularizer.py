@@ -55,5 +55,5 @@ class ReferenceKL:
 
 
 def k3(log_ratio: Tensor) -> Tensor:
-    """exp(x) − x − 1 of a log-ratio x: never negative, and without cancellation near 0."""
+    """exp(x) − 1 − x of a log-ratio x, with a rounding error in proportion to x and not to 1."""
     return torch.expm1(log_ratio) - log_ratio

@@ -1,0 +1,91 @@
+"""What every objective does: requirements, metrics over micro-batches, look-up by name."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from espo_core.errors import ConfigError
+from espo_core.objectives import advantages, combined_metrics, get_objective
+from tests.espo_core.objectives.rollouts import gradient_of, random_responses, token_batch
+
+EVERY_METRIC = {
+    "clip_fraction",
+    "clip_fraction_low",
+    "clip_fraction_high",
+    "gradient_utilisation",
+    "ratio_mean",
+    "ratio_max",
+    "approx_kl",
+}
+
+
+@pytest.mark.parametrize("name", ["espo", "grpo", "gspo"])
+def test_reports_every_metric_as_a_plain_number(name: str) -> None:
+    metrics = get_objective(name)(token_batch(random_responses(0))).metrics
+    assert set(metrics) >= EVERY_METRIC
+    assert all(type(value) is float for value in metrics.values())
+
+
+@pytest.mark.parametrize("name", ["espo", "grpo", "gspo"])
+@pytest.mark.parametrize("seed", range(4))
+def test_gradient_utilisation_counts_the_tokens_with_gradient(name: str, seed: int) -> None:
+    batch = token_batch(random_responses(seed))
+    out = get_objective(name)(batch)
+    has_gradient = gradient_of(out.loss, batch) != 0
+    assert out.metrics["gradient_utilisation"] == pytest.approx(has_gradient.double().mean().item())
+    active = batch.token_advantage != 0
+    clipped = (active & ~has_gradient).sum() / active.sum()
+    assert out.metrics["clip_fraction"] == pytest.approx(clipped.item(), rel=1e-6)
+
+
+def test_batch_without_contrast_has_no_loss_and_finite_metrics() -> None:
+    responses = [replace(one, advantage=0.0) for one in random_responses(1)]
+    batch = token_batch(responses)
+    out = get_objective("espo")(batch)
+    assert out.loss.item() == 0.0
+    assert not gradient_of(out.loss, batch).any()
+    assert out.metrics["clip_fraction"] == out.metrics["gradient_utilisation"] == 0.0
+
+
+def test_metrics_of_micro_batches_weigh_by_tokens_and_take_the_largest_ratio() -> None:
+    objective = get_objective("espo")
+    batch = objective.prepare(token_batch(random_responses(2)))
+    halves = [objective(batch.select(torch.arange(*span))) for span in ((0, 3), (3, 12))]
+    assert combined_metrics(halves) == pytest.approx(objective(batch).metrics, rel=1e-12)
+
+
+def test_missing_field_is_named() -> None:
+    batch = replace(token_batch(random_responses(0)), logp_ref=None)
+    with pytest.raises(ConfigError, match=r"TokenBatch\.logp_ref"):
+        get_objective("grpo", kl_coefficient=0.1)(batch)
+    get_objective("grpo")(batch)
+
+
+def test_works_without_gradient() -> None:
+    with torch.no_grad():
+        out = get_objective("espo")(token_batch(random_responses(0)))
+    assert not out.loss.requires_grad
+    assert set(out.metrics) >= EVERY_METRIC
+
+
+def test_advantage_kind_is_one_that_advantages_takes() -> None:
+    objective = get_objective("espo", advantage="leave_one_out")
+    assert objective.advantage_kind == "leave_one_out"
+    rewards, group = torch.tensor([0.0, 1.0]), torch.zeros(2, dtype=torch.int64)
+    assert advantages(rewards, rewards >= 0, group, objective.advantage_kind).tolist() == [-1, 1]
+
+
+def test_unknown_name_lists_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match=r"did you mean 'espo'\? \(valid: .*grpo.*gspo"):
+        get_objective("epso")
+
+
+def test_unknown_parameter_lists_the_valid_ones() -> None:
+    with pytest.raises(ConfigError, match=r"alhpa.*did you mean alpha.*quantile_scope"):
+        get_objective("espo", alhpa=0.1)
+
+
+def test_every_wrong_parameter_is_told_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"epsilon_low.*epsilon_high.*beta"):
+        get_objective("grpo", epsilon_low=-1, epsilon_high=-1, beta=0.1)
