@@ -84,9 +84,9 @@ def rank_in_batch(batch: TokenBatch) -> Ranks:
     entropy, place = batch.entropy_old[order], position[order]
     ends = torch.ones_like(order, dtype=torch.bool)
     ends[:-1] = (entropy[1:] != entropy[:-1]) | (place[1:] != place[:-1])
-    last_of_equal = ends.nonzero()[:, 0]
-    rank_of_sorted = last_of_equal[ends.cumsum(0) - ends.long()]
-    rank = _unsort(rank_of_sorted, order)
+    own = torch.arange(batch.tokens, device=order.device)
+    end_of_equals = own.where(ends, batch.tokens).flip(0).cummin(0).values.flip(0)
+    rank = _unsort(end_of_equals, order)
     return Ranks(rank=rank, compared=torch.full_like(rank, batch.tokens))
 
 

@@ -62,6 +62,17 @@ def test_missing_field_is_named() -> None:
     get_objective("grpo")(batch)
 
 
+@pytest.mark.parametrize("name", ["espo", "grpo", "gspo"])
+@pytest.mark.parametrize("scope", ["response", "batch"])
+def test_makes_every_tensor_on_the_device_of_the_batch(name: str, scope: str) -> None:
+    """The meta device stands for an accelerator: a tensor made on the CPU would not combine with it."""
+    batch = token_batch(random_responses(0))
+    tensors = ("logp", "logp_old", "entropy_old", "logp_ref", "response", "advantage")
+    away = replace(batch, **{field: getattr(batch, field).to("meta") for field in tensors})
+    objective = get_objective(name, **({"quantile_scope": scope} if name == "espo" else {}))
+    assert objective(objective.prepare(away)).loss.device.type == "meta"
+
+
 def test_works_without_gradient() -> None:
     with torch.no_grad():
         out = get_objective("espo")(token_batch(random_responses(0)))
