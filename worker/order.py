@@ -1,0 +1,19 @@
+"""What the supervisor hands to the run process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from espo_contracts.events import Record
+from espo_contracts.job import JobSpec
+
+
+class RunOrder(Record):
+    """One line of JSON on the run process's standard input: every file is there already."""
+
+    spec: JobSpec
+    work_dir: Path
+    """Checkpoints are saved as `checkpoint-<step>` under it."""
+    model: Path | None = None
+    data_file: Path | None = None
+    resume: Path | None = None

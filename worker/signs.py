@@ -1,0 +1,61 @@
+"""Signs of life, each set by a thread of its own: that a worker listens, that an attempt is alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from espo_contracts.events import Record
+
+log = logging.getLogger(__name__)
+
+
+class Sign:
+    """A document under a key that expires, set again every few seconds and at once when told to."""
+
+    def __init__(
+        self, client: Redis, key: str, document: Callable[[], Record], *, every: float, expires: int
+    ) -> None:
+        self._client = client
+        self._key = key
+        self._document = document
+        self._every_seconds = every
+        self._expires_seconds = expires
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._work, name=key, daemon=True)
+
+    def start(self) -> None:
+        """Begin to give signs."""
+        self._thread.start()
+
+    def renew(self) -> None:
+        """Give the next sign now: what it says has changed."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """Stop; the last sign stays until it expires."""
+        self._closing.set()
+        self._wake.set()
+        self._thread.join()
+
+    def remove(self) -> None:
+        """Stop, and take the last sign away."""
+        self.close()
+        try:
+            self._client.delete(self._key)
+        except RedisError:
+            log.info("%s expires by itself", self._key)
+
+    def _work(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._client.set(self._key, self._document().model_dump_json(), ex=self._expires_seconds)
+            except RedisError as error:
+                log.warning("%s: cannot give a sign of life (%s)", self._key, error)
+            self._wake.wait(self._every_seconds)
+            self._wake.clear()

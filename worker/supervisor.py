@@ -1,0 +1,200 @@
+"""One attempt from its claim to its last event: prepare, run, watch, explain, deliver.
+
+The order at the end matters. The run's last event is numbered only after every checkpoint of it is stored,
+so that a job which reads `succeeded` has its checkpoints; and the worker takes the next job only after that
+event is in the database, because its spool would not outlive it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+
+from espo_contracts.events import Checkpoint, Event, Failed, Finished
+from espo_contracts.wire import HEARTBEAT_SECONDS, Assignment, Beat, beat_key
+from espo_transfer import Cancelled, TransferError
+from worker import machine
+from worker.nursery import Nursery
+from worker.order import RunOrder
+from worker.prepare import Sources, UnpreparedError, prepare
+from worker.process import RunProcess
+from worker.reporter import Control, Reporter
+from worker.signs import Sign
+from worker.spool import Spool
+from worker.upload import Freight, Uploads
+from worker.verdict import explain_death, not_brought, timed_out
+from worker.wishes import Wish, Wishes
+
+BEAT_EXPIRY_SECONDS = 60
+GRACE_SECONDS = 5.0
+HAND_BACK_SECONDS = 5.0
+"""How long a worker that is told to stop waits for its last event to be taken."""
+_WATCH_SECONDS = 0.05
+
+End = Finished | Failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What a worker process gives to each of its runs."""
+
+    worker: str
+    device: machine.Device
+    folder: Path
+    client: Redis
+    sources: Sources
+    nursery: Nursery
+    shutting_down: threading.Event
+
+
+class Supervisor:
+    """The supervision of one attempt."""
+
+    def __init__(self, site: Site, job: str, assignment: Assignment, wishes: Wishes) -> None:
+        self._site = site
+        self._assignment = assignment
+        self._wishes = wishes
+        self._folder = site.folder / f"{job}-{assignment.attempt}"
+        shutil.rmtree(self._folder, ignore_errors=True)
+        control = Control(
+            attempt=assignment.attempt,
+            desired=assignment.desired,
+            committed=assignment.committed,
+            opened=assignment.opened,
+        )
+        self._reporter = Reporter(site.client, job, control, Spool(self._folder / "spool"), wishes)
+        keep = assignment.spec.schedule.keep
+        self._uploads = Uploads(site.client, job, assignment.attempt, keep=keep, report=self._reporter.report)
+        self._beat = Sign(
+            site.client, beat_key(job), self._sign, every=HEARTBEAT_SECONDS, expires=BEAT_EXPIRY_SECONDS
+        )
+        self._pid = 0
+        self._beats = 0
+        self._step = assignment.resume.step or 0 if assignment.resume else 0
+        self._progressed_at = time.monotonic()
+        self._told_end: End | None = None
+
+    def run(self) -> None:
+        """Supervise the attempt until nothing more can be done for it."""
+        self._reporter.start()
+        self._uploads.start()
+        self._beat.start()
+        try:
+            self._deliver(self._end())
+        finally:
+            self._uploads.close()
+            self._beat.close()
+            self._reporter.close()
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _end(self) -> End:
+        """How the run ended by itself, or because it had to."""
+        try:
+            order = prepare(self._site.sources, self._assignment, self._folder, self._wishes.stop)
+            return self._train(order)
+        except Cancelled:
+            return Finished(outcome="cancelled", step=self._step)
+        except UnpreparedError as error:
+            return error.failed
+        except (TransferError, OSError) as error:
+            return not_brought(error)
+
+    def _train(self, order: RunOrder) -> End:
+        order.work_dir.mkdir(parents=True)
+        kernel_kills = machine.kernel_kills()
+        process = self._site.nursery.take()
+        self._pid = process.pid
+        process.begin(order, self._on_event)
+        is_late = not self._watch(process)
+        process.terminate(GRACE_SECONDS)
+        self._site.nursery.refill()
+        if is_late:
+            return timed_out(order.spec.resources.max_hours)
+        return self._explained(process, was_out_of_memory=machine.kernel_kills() > kernel_kills)
+
+    def _watch(self, process: RunProcess) -> bool:
+        """Wait until the run ends or must end; False when its time is up."""
+        deadline = time.monotonic() + 3600 * self._assignment.spec.resources.max_hours
+        while process.returncode is None and not self._wishes.stop.wait(_WATCH_SECONDS):
+            self._tidy()
+            if time.monotonic() > deadline:
+                return False
+        return True
+
+    def _explained(self, process: RunProcess, *, was_out_of_memory: bool) -> End:
+        if isinstance(self._told_end, Finished):
+            return self._told_end
+        if self._told_end is not None:
+            return self._told_end.model_copy(update={"log_tail": process.log_tail})
+        return explain_death(
+            process.returncode or 0,
+            log_tail=process.log_tail,
+            was_out_of_memory=was_out_of_memory,
+            protocol_error=process.protocol_error,
+        )
+
+    def _deliver(self, end: End) -> None:
+        """Store what is worth it, tell the end, and wait until it is known."""
+        if not (isinstance(end, Failed) and end.is_retryable):
+            # What a retry would compute again need not hold the retry up.
+            self._finish_uploads()
+        self._uploads.close()
+        if self._wishes.wish is Wish.FENCE:
+            return
+        self._reporter.report(self._wished() or end)
+        self._wait_until_known()
+
+    def _finish_uploads(self) -> None:
+        while not self._uploads.finish(_WATCH_SECONDS) and not self._wishes.stop.is_set():
+            self._tidy()
+
+    def _wait_until_known(self) -> None:
+        left_seconds = HAND_BACK_SECONDS
+        while not self._reporter.drain(_WATCH_SECONDS) and left_seconds > 0:
+            if self._site.shutting_down.is_set():
+                left_seconds -= _WATCH_SECONDS
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Move checkpoints that are in the database into the cache: the next attempt may be ours."""
+        for freight in self._uploads.forget(self._reporter.committed):
+            self._site.sources.cache.adopt(freight.folder, freight.checkpoint.files)
+            shutil.rmtree(freight.folder, ignore_errors=True)
+
+    def _wished(self) -> Finished | None:
+        """The end that others have asked for."""
+        if self._wishes.wish is Wish.CANCEL:
+            return Finished(outcome="cancelled", step=self._step)
+        if self._wishes.wish is Wish.HAND_BACK:
+            return Finished(outcome="handed_back", step=self._step)
+        return None
+
+    def _on_event(self, event: Event) -> None:
+        """In the thread that listens to the run."""
+        step = getattr(event, "step", self._step)
+        if step != self._step:
+            self._step, self._progressed_at = step, time.monotonic()
+        if isinstance(event, Checkpoint):
+            folder = self._folder / "work" / f"checkpoint-{event.step}"
+            self._uploads.add(Freight(checkpoint=event, folder=folder))
+        elif isinstance(event, Finished | Failed):
+            self._told_end = event
+        else:
+            self._reporter.report(event)
+
+    def _sign(self) -> Beat:
+        self._beats += 1
+        return Beat(
+            worker=self._site.worker,
+            attempt=self._assignment.attempt,
+            count=self._beats,
+            step=self._step,
+            progressed_seconds_ago=time.monotonic() - self._progressed_at,
+            device=machine.device_name(self._site.device),
+            memory_bytes=machine.memory_bytes(self._pid, self._site.device) if self._pid else 0,
+        )
