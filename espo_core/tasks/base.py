@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from espo_contracts.spec import Part
 
-TaskConfig = Part
+
+class TaskConfig(Part):
+    """Parameters of a task: frozen, and an unknown one is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,10 @@ from typing import Any, Protocol
 from espo_contracts.spec import Part
 
 Row = Mapping[str, Any]
-VerifierConfig = Part
+
+
+class VerifierConfig(Part):
+    """Parameters of a verifier: frozen, and an unknown one is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
