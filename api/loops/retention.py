@@ -1,0 +1,50 @@
+"""Which checkpoints a job keeps: the newest `schedule.keep`, and the best beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.checkpoints.models import Checkpoint
+from api.jobs.models import Job
+from espo_contracts.job import JobStatus
+
+# The first that a checkpoint has decides; each is better when it is higher.
+QUALITY = ("held_out/greedy", "reward/mean")
+
+
+async def prune(session: AsyncSession, job: Job) -> None:
+    """Deletes the rows of checkpoints that are kept no longer; their bytes go with a later sweep.
+
+    The newest is always among those kept, so what an attempt continues from stays until it wrote its own.
+    """
+    rows = select(Checkpoint).where(Checkpoint.job_id == job.id).order_by(Checkpoint.step)
+    checkpoints = (await session.scalars(rows)).all()
+    keep = job.resolved["schedule"]["keep"]
+    surplus = {row.step for row in checkpoints[:-keep]} - {best_step(checkpoints)}
+    surplus -= await _bases(session, job) if surplus else set()
+    if surplus:
+        await session.execute(
+            delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step.in_(surplus))
+        )
+
+
+def best_step(checkpoints: Sequence[Checkpoint]) -> int | None:
+    """Step of the best checkpoint, the later one of two equals; None when none was measured."""
+    for name in QUALITY:
+        measured = [(value, row.step) for row in checkpoints if (value := row.metrics.get(name)) is not None]
+        if measured:
+            return max(measured)[1]
+    return None
+
+
+async def _bases(session: AsyncSession, job: Job) -> set[int]:
+    """Steps that unfinished jobs start from."""
+    base = Job.resolved["model"]["checkpoint"]
+    over = [status.value for status in JobStatus if status.is_terminal]
+    query = select(base["step"].as_integer()).where(
+        base["job"].as_string() == job.id, Job.status.not_in(over), Job.project_id == job.project_id
+    )
+    return set(await session.scalars(query))
