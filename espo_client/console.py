@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 from typer.core import TyperGroup
-from typer.models import Context
 
 from espo_client.errors import EspoApiError, EspoClientError, EspoConnectionError, RunError
 
@@ -26,7 +25,7 @@ FAILED, JOB_FAILED, UNREACHABLE, INTERRUPTED = 1, 3, 4, 130
 class ErrorsInWords(TyperGroup):
     """Turns expected errors into a message and an exit status; what is unexpected keeps its traceback."""
 
-    def invoke(self, ctx: Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -36,11 +35,16 @@ class ErrorsInWords(TyperGroup):
             sys.stderr.close()
             raise typer.Exit(FAILED) from None
         except EspoClientError as error:
-            err.print(f"espo: {error}{_advice(error)}", style="red", markup=False, highlight=False)
+            complain(f"{error}{_advice(error)}")
             raise typer.Exit(_status(error)) from None
         except OSError as error:
-            err.print(f"espo: {error}", style="red", markup=False, highlight=False)
+            complain(str(error))
             raise typer.Exit(FAILED) from None
+
+
+def complain(text: str) -> None:
+    """Says what is wrong, on stderr."""
+    err.print(f"espo: {text}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -67,7 +67,14 @@ def models(as_json: AsJson = False) -> None:
     \b
     espo models
     """
-    _catalogue("models", as_json=as_json)
+    with EspoClient.from_environment() as client:
+        found = client.catalogue("models")
+    if as_json:
+        print_json(found)
+        return
+    rows = ((str(model["name"]), _millions(model), str(model.get("architecture") or "")) for model in found)
+    empty = "No models: put a model folder into $ESPO_HOME/models."
+    print_table("name", "parameters", "architecture", rows=rows, empty=empty)
 
 
 def algorithms(as_json: AsJson = False) -> None:
@@ -107,6 +114,10 @@ def _catalogue(noun: str, *, as_json: bool) -> None:
     print_table("name", "", rows=(_entry(entry) for entry in found), empty=f"No {noun}.")
 
 
+def _millions(model: dict[str, Any]) -> str:
+    return f"{(model.get('parameters') or 0) / 1e6:.2f} M"
+
+
 def _entry(entry: dict[str, Any]) -> tuple[str, str]:
-    words = (str(entry.get(field) or "") for field in ("title", "summary", "paper"))
-    return str(entry.get("name") or entry.get("id")), " · ".join(filter(None, words))
+    words = (str(entry.get(field) or "") for field in ("summary", "paper"))
+    return str(entry["name"]), " · ".join(filter(None, words))

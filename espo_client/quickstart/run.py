@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-
 from espo_client import job_file
 from espo_client.client import EspoClient
 from espo_client.commands.jobs import upload_file

@@ -46,7 +46,18 @@ def worker_command(environment: dict[str, str]) -> Command:
     device = environment.get("ESPO_WORKER_DEVICE") or "cpu"
     if device not in ("cpu", "gpu"):
         raise ServiceError(f"ESPO_WORKER_DEVICE={device} is no class of worker: set cpu or gpu.")
-    options = ["-c", "1", "-Q", f"espo.{device}", "--hostname", f"{device}@%h", "--loglevel", "INFO"]
+    options = [
+        "-P",
+        "threads",
+        "-c",
+        "1",
+        "-Q",
+        f"espo.{device}",
+        "--hostname",
+        f"{device}@%h",
+        "--loglevel",
+        "INFO",
+    ]
     arguments = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", *options]
     return Command(
         name="worker",
