@@ -97,6 +97,18 @@ def test_top_group_alone_is_not_diluted_by_the_others() -> None:
     torch.testing.assert_close(top[is_top], (every * groups)[is_top])
 
 
+def test_metrics_count_the_trained_group_only() -> None:
+    """Tokens of a group that is not trained are neither clipped nor used."""
+    batch = token_batch(random_responses(3))
+    unclipped = get_objective("espo", alpha=10.0, train_groups="top")(batch)
+    trained = gradient_of(unclipped.loss, batch) != 0
+    out = get_objective("espo", train_groups="top")(batch)
+    used = gradient_of(out.loss, batch) != 0
+    assert 0 < int(used.sum()) < int(trained.sum()) < batch.tokens
+    assert out.metrics["gradient_utilisation"] == pytest.approx(used.double().mean().item())
+    assert out.metrics["clip_fraction"] == pytest.approx(1 - (used.sum() / trained.sum()).item(), rel=1e-6)
+
+
 def test_smallest_trust_region_is_the_floor() -> None:
     responses = random_responses(1)
     out = get_objective("espo", alpha=1e-9, epsilon_min=0.25)(token_batch(responses))
