@@ -1,0 +1,103 @@
+"""Low-rank adapters (arXiv:2106.09685) inside a model, by peft."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from espo_contracts.spec import Lora
+from espo_core.errors import ConfigError
+
+ADAPTER = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adapters:
+    """The adapters that were put into a model; every other weight of it is frozen."""
+
+    model: PreTrainedModel
+
+    def layers(self) -> Iterator[tuple[str, Any]]:
+        """Adapted layers by name: modules that are also peft's LoraLayer."""
+        return ((name, one) for name, one in self.model.named_modules() if isinstance(one, LoraLayer))
+
+    def set_dropout(self, active: bool) -> None:
+        """Switches dropout on the adapters' inputs."""
+        for _, layer in self.layers():
+            layer.lora_dropout.train(active)
+
+    @contextmanager
+    def disabled(self) -> Iterator[None]:
+        """The base model, for the time of the block."""
+        for _, layer in self.layers():
+            layer._disable_adapters = True
+        try:
+            yield
+        finally:
+            for _, layer in self.layers():
+                layer._disable_adapters = False
+
+    @torch.no_grad()
+    def merged(self) -> PreTrainedModel:
+        """A model like the one before the adapters, W + (alpha / r) B A in the adapted layers.
+
+        It shares the memory of the other weights; the model that is trained does not change.
+        """
+        weights = {
+            name.replace(".base_layer.", "."): value
+            for name, value in self.model.state_dict().items()
+            if ".lora_" not in name
+        }
+        for name, layer in self.layers():
+            base = layer.get_base_layer().weight
+            weights[f"{name}.weight"] = base + layer.get_delta_weight(ADAPTER).to(base.dtype)
+        return _model_of(self.model, weights)
+
+
+def inject(model: PreTrainedModel, spec: Lora) -> Adapters:
+    """Puts adapters into a model and freezes the rest of it.
+
+    Raises:
+        ConfigError: `target_modules` names a layer that the model does not have.
+    """
+    targets = spec.target_modules
+    config = LoraConfig(
+        r=spec.rank,
+        lora_alpha=spec.alpha,  # type: ignore[arg-type]  # peft divides by the rank, any number will do
+        lora_dropout=spec.dropout,
+        target_modules=targets if isinstance(targets, str) else list(targets),
+        task_type="CAUSAL_LM",
+    )
+    _check_targets(model, targets)
+    inject_adapter_in_model(config, model, adapter_name=ADAPTER)
+    return Adapters(model=model)
+
+
+def _check_targets(model: PreTrainedModel, targets: str | list[str]) -> None:
+    linear = {name.rpartition(".")[2] for name, one in model.named_modules() if isinstance(one, nn.Linear)}
+    missing = [] if isinstance(targets, str) else sorted(set(targets) - linear)
+    if missing:
+        raise ConfigError(
+            f"model.lora.target_modules: the model has no layer {', '.join(missing)}",
+            hint=f"Its linear layers are {', '.join(sorted(linear))}; or use all-linear.",
+        )
+
+
+def _model_of(like: PreTrainedModel, weights: dict[str, Tensor]) -> PreTrainedModel:
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+            copy.deepcopy(like.config)
+        )
+    model.load_state_dict(weights, strict=True, assign=True)
+    model.tie_weights()
+    model.generation_config = copy.deepcopy(like.generation_config)
+    return model

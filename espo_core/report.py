@@ -1,0 +1,113 @@
+"""What a step tells: its metrics and a few of its responses.
+
+Legend: R responses, G responses a prompt.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from espo_contracts.events import Sample
+from espo_core.intervals import Estimate
+from espo_core.prompts import Prompt
+from espo_core.rewards import Scored
+from espo_core.rollout.engine import Rollout
+
+MAX_TEXT = 65_536  # of the contract's Text
+
+
+class Stopwatch:
+    """Seconds of the parts of a step."""
+
+    def __init__(self) -> None:
+        self._began = self._last = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def lap(self, name: str) -> None:
+        """Ends a part."""
+        now = time.perf_counter()
+        self.seconds[f"time/{name}_seconds"] = now - self._last
+        self.seconds["time/step_seconds"] = now - self._began
+        self._last = now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Turn:
+    """One step's prompts with their responses; response r answers prompt r // G."""
+
+    step: int
+    prompts: Sequence[Prompt]
+    rollout: Rollout
+    scored: Scored
+    advantage: Tensor
+    """[R] float32, on the CPU."""
+
+    @property
+    def group(self) -> int:
+        """G."""
+        return len(self.scored.scores) // len(self.prompts)
+
+
+def turn_metrics(turn: Turn) -> dict[str, float]:
+    """Level and spread of the rewards, length and entropy of the responses."""
+    rewards, rollout = turn.scored.rewards(), turn.rollout
+    is_flat = (turn.advantage.view(-1, turn.group) == 0).all(1)
+    return {
+        "reward/mean": rewards.mean().item(),
+        "reward/std": rewards.std(correction=0).item(),
+        "reward/verified_fraction": turn.scored.verified().float().mean().item(),
+        "reward/zero_variance_fraction": is_flat.float().mean().item(),
+        "rollout/tokens": float(len(rollout.tokens)),
+        "rollout/length_mean": rollout.lengths.float().mean().item(),
+        "rollout/truncated_fraction": rollout.is_truncated.float().mean().item(),
+        "policy/entropy": rollout.entropy.mean().item(),
+    }
+
+
+def resource_metrics(turn: Turn, watch: Stopwatch, device: torch.device) -> dict[str, float]:
+    """Times, speed and memory: the only metrics that differ between two equal runs."""
+    speed = len(turn.rollout.tokens) / watch.seconds["time/rollout_seconds"]
+    memory = {"rollout/tokens_per_second": speed, "memory/peak_bytes": peak_memory(device)}
+    return watch.seconds | memory
+
+
+def evaluation_metrics(greedy: Estimate) -> dict[str, float]:
+    """Held-out accuracy with its 95 % interval."""
+    return {
+        "held_out/greedy": greedy.mean,
+        "held_out/greedy_low": greedy.low,
+        "held_out/greedy_high": greedy.high,
+        "held_out/prompts": float(greedy.n),
+    }
+
+
+def sample_events(turn: Turn, *, prompts: int) -> Iterator[Sample]:
+    """Yields the responses to the first prompts of a step."""
+    is_truncated, advantage = turn.rollout.is_truncated.tolist(), turn.advantage.tolist()
+    for index, score in enumerate(turn.scored.scores[: prompts * turn.group]):
+        yield Sample(
+            step=turn.step,
+            group=index // turn.group,
+            prompt=turn.prompts[index // turn.group].text[:MAX_TEXT],
+            completion=turn.scored.completions[index][:MAX_TEXT],
+            reward=score.reward,
+            reward_parts=score.parts,
+            is_verified=score.verified,
+            is_truncated=is_truncated[index],
+            advantage=advantage[index],
+        )
+
+
+def peak_memory(device: torch.device) -> float:
+    """Bytes: of the GPU where there is one, else the most that this process was resident."""
+    if device.type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak if sys.platform == "darwin" else peak * 1024)

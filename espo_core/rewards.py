@@ -1,0 +1,52 @@
+"""The rewards of a rollout, and what of them people must hear about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from espo_core.errors import VerifierError
+from espo_core.prompts import Prompt
+from espo_core.verifiers import Score, WeightedVerifier, score_all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """Responses as text with their scores; response r answers prompt r // G."""
+
+    completions: list[str]
+    scores: list[Score]
+
+    def rewards(self) -> Tensor:
+        """[R] float32."""
+        return torch.tensor([score.reward for score in self.scores], dtype=torch.float32)
+
+    def verified(self) -> Tensor:
+        """[R] bool."""
+        return torch.tensor([score.verified for score in self.scores])
+
+    def warnings(self) -> list[str]:
+        """Verifiers that raised on some responses."""
+        raised = [reason for score in self.scores for reason in score.raised]
+        return [f"{len(raised)} verdicts failed, the first with {raised[0]}"] if raised else []
+
+
+def score_responses(
+    verifiers: Sequence[WeightedVerifier], prompts: Sequence[Prompt], completions: list[str]
+) -> Scored:
+    """The scores of G completions of each prompt.
+
+    Raises:
+        VerifierError: a verifier raised on every completion, so there is nothing to learn from.
+    """
+    group = len(completions) // len(prompts)
+    scores = [
+        score_all(verifiers, completion, prompts[index // group].row)
+        for index, completion in enumerate(completions)
+    ]
+    if all(score.raised for score in scores):
+        raise VerifierError(f"the reward failed on all {len(scores)} responses: {scores[0].raised[0]}")
+    return Scored(completions=completions, scores=scores)

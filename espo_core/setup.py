@@ -1,0 +1,236 @@
+"""From a job's specification to the parts of its run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from espo_contracts.events import Started
+from espo_contracts.job import JobSpec
+from espo_contracts.spec import ResourceSpec, RolloutSpec
+from espo_core.checkpoint import TrainingState, load_training_state
+from espo_core.data import PromptData, load_data
+from espo_core.errors import CheckpointError, ConfigError, DataError
+from espo_core.evaluate import Evaluator
+from espo_core.learner import Learner
+from espo_core.objectives import Objective, get_objective
+from espo_core.optim import Optimiser, check_tensors
+from espo_core.policy import Policy, load_policy
+from espo_core.rollout.engine import RolloutEngine, Sampling
+from espo_core.rollout.native import NativeEngine
+from espo_core.sampler import PromptSampler
+from espo_core.verifiers import WeightedVerifier, build_reward, reference_columns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs:
+    """What a run needs."""
+
+    spec: JobSpec
+    work_dir: Path
+    """Checkpoints are saved here, as complete folders `checkpoint-<step>`."""
+    model: Path | None
+    """Folder of the base model; None takes `spec.model.hub` from the hub."""
+    data_file: Path | None = None
+    """JSONL of `spec.data.file`."""
+    resume: Path | None = None
+    """Checkpoint with training state to continue from."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Run:
+    """The parts of a run."""
+
+    policy: Policy
+    data: PromptData
+    verifiers: Sequence[WeightedVerifier]
+    objective: Objective
+    engine: RolloutEngine
+    sampler: PromptSampler
+    optimiser: Optimiser
+    learner: Learner
+    evaluator: Evaluator
+    steps_done: int = 0
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors of the training state."""
+        tensors = {f"optimiser/{name}": one for name, one in self.optimiser.state().items()}
+        if self.policy.adapters is not None:
+            adapters = self.policy.trainable().items()
+            tensors |= {f"adapter/{name}": one.detach() for name, one in adapters}
+        return tensors
+
+    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        """Continues after a checkpoint whose weights the policy already has, adapters excepted.
+
+        Raises:
+            CheckpointError: the state is not one of this run.
+        """
+        check_tensors(tensors, self.tensors(), what="training state")
+        self.sampler.restore(state.sampler)
+        self.optimiser.restore(
+            {
+                name.removeprefix("optimiser/"): one
+                for name, one in tensors.items()
+                if name.startswith("optimiser/")
+            }
+        )
+        if self.policy.adapters is not None:
+            with torch.no_grad():
+                for name, one in self.policy.trainable().items():
+                    one.copy_(tensors[f"adapter/{name}"])
+        self.steps_done = state.step
+
+
+def prepare_run(inputs: RunInputs) -> Run:
+    """The parts of a job's run, at its start or at the checkpoint that it resumes from.
+
+    Raises:
+        EspoError: the model, the data, a name or a checkpoint is unusable.
+    """
+    spec, device = inputs.spec, prepare_device(inputs.spec.resources)
+    objective = get_objective(spec.algorithm.name, **spec.algorithm.parameters)
+    verifiers = build_reward(spec.reward)
+    policy = load_policy(spec.model, folder=_weights(inputs), device=device, seed=spec.seed)
+    data = load_data(
+        spec.data, policy.tokenizer, file=inputs.data_file, columns=reference_columns(spec.reward)
+    )
+    run = _assembled(inputs, policy=policy, data=data, objective=objective, verifiers=verifiers)
+    if inputs.resume is not None:
+        state, tensors = load_training_state(inputs.resume)
+        if state.seed != spec.seed:
+            raise CheckpointError(f"the checkpoint was made with seed {state.seed}, the job has {spec.seed}")
+        run.restore(state, tensors)
+    return run
+
+
+def prepare_evaluator(
+    spec: JobSpec, *, model: Path, data_file: Path | None, prompts: int | None
+) -> Evaluator:
+    """An evaluator of any model folder on the held-out prompts of a job, at most `prompts` of them.
+
+    Raises:
+        DataError: the job holds nothing out.
+        EspoError: the model, the data or a name is unusable.
+    """
+    if prompts is not None:
+        held_out = spec.data.held_out.model_copy(update={"max_prompts": prompts})
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"held_out": held_out})})
+    device = prepare_device(spec.resources)
+    plain = spec.model.model_copy(update={"lora": None})
+    policy = load_policy(plain, folder=model, device=device, seed=spec.seed)
+    data = load_data(spec.data, policy.tokenizer, file=data_file, columns=reference_columns(spec.reward))
+    if not data.held_out:
+        raise DataError("the job holds out no prompts", hint="Raise data.held_out.fraction or max_prompts.")
+    return _evaluator(spec, policy, NativeEngine(policy=policy), data)
+
+
+def prepare_device(resources: ResourceSpec) -> torch.device:
+    """The device of a run; on a CPU everything that torch does on it is then reproducible.
+
+    Raises:
+        ConfigError: a GPU is asked for and there is none.
+    """
+    if resources.device == "gpu":
+        if not torch.cuda.is_available():
+            raise ConfigError(
+                "resources.device is gpu, but this machine has no CUDA device",
+                hint="Set resources.device to cpu, or run the job on a machine with a GPU.",
+            )
+        return torch.device("cuda")
+    torch.set_num_threads(resources.cpu_threads)
+    torch.use_deterministic_algorithms(True)
+    # Every buffer is written before it is read; filling each with NaN first costs several percent.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return torch.device("cpu")
+
+
+def sampling_of(spec: RolloutSpec) -> Sampling:
+    """How a job's responses are drawn."""
+    return Sampling(
+        responses=spec.group_size,
+        max_new_tokens=spec.max_new_tokens,
+        temperature=spec.temperature,
+        top_p=spec.top_p,
+        top_k=spec.top_k,
+    )
+
+
+def started(run: Run, spec: JobSpec) -> Started:
+    """The event that begins a run."""
+    packages = ("torch", "transformers", "peft")
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    is_resumed = run.steps_done > 0
+    return Started(
+        total_steps=spec.schedule.steps,
+        resumed_from=run.steps_done if is_resumed else None,
+        device=str(run.policy.device),
+        parameters=sum(one.numel() for one in run.policy.model.parameters()),
+        trainable_parameters=sum(one.numel() for one in run.policy.trainable().values()),
+        versions=versions | {"python": platform.python_version()},
+    )
+
+
+def _weights(inputs: RunInputs) -> Path | None:
+    """The folder to load: a resumed run's checkpoint, but the base model where adapters are trained on it."""
+    is_full = inputs.spec.model.lora is None
+    return inputs.resume if inputs.resume is not None and is_full else inputs.model
+
+
+def _assembled(
+    inputs: RunInputs,
+    *,
+    policy: Policy,
+    data: PromptData,
+    objective: Objective,
+    verifiers: Sequence[WeightedVerifier],
+) -> Run:
+    spec = inputs.spec
+    engine = NativeEngine(policy=policy)
+    optimiser = Optimiser(policy.trainable(), spec.optimiser)
+    return Run(
+        policy=policy,
+        data=data,
+        verifiers=verifiers,
+        objective=objective,
+        engine=engine,
+        sampler=PromptSampler(len(data.train), seed=spec.seed),
+        optimiser=optimiser,
+        learner=Learner(
+            policy=policy,
+            objective=objective,
+            optimiser=optimiser,
+            spec=spec.optimiser,
+            temperature=spec.rollout.temperature,
+            seed=spec.seed,
+            reference=_reference(inputs, policy, objective),
+        ),
+        evaluator=_evaluator(spec, policy, engine, data),
+    )
+
+
+def _evaluator(spec: JobSpec, policy: Policy, engine: RolloutEngine, data: PromptData) -> Evaluator:
+    return Evaluator(
+        policy=policy,
+        engine=engine,
+        verifiers=build_reward(spec.reward),
+        prompts=data.held_out,
+        sampling=sampling_of(spec.rollout),
+        seed=spec.seed,
+    )
+
+
+def _reference(inputs: RunInputs, policy: Policy, objective: Objective) -> Policy | None:
+    """A second copy of the base model, where the objective compares with it; adapters can be switched off."""
+    if "logp_ref" not in objective.requires or policy.adapters is not None:
+        return None
+    spec = inputs.spec
+    reference = load_policy(spec.model, folder=inputs.model, device=policy.device, seed=spec.seed)
+    reference.model.requires_grad_(False)
+    return reference

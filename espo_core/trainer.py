@@ -1,0 +1,136 @@
+"""The loop: prompts, responses, rewards, advantages, update, report, checkpoint, and again.
+
+This is the file to read to understand a run. What happens is told to `emit`; the trainer knows no service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from espo_contracts.events import Checkpoint, Event, Log, finite
+from espo_core.checkpoint import TrainingState, save_checkpoint
+from espo_core.evaluate import decoded
+from espo_core.experience import make_experience
+from espo_core.objectives import advantages
+from espo_core.optim import learning_rate
+from espo_core.prompts import Prompt
+from espo_core.randomness import derived_seed, seed_everything
+from espo_core.report import (
+    Stopwatch,
+    Turn,
+    evaluation_metrics,
+    resource_metrics,
+    sample_events,
+    turn_metrics,
+)
+from espo_core.rewards import Scored, score_responses
+from espo_core.rollout.engine import Rollout
+from espo_core.setup import Run, RunInputs, prepare_run, sampling_of, started
+
+__all__ = ["RunInputs", "Trainer"]
+
+# Log-probabilities of sampler and trainer differ by under 1e-5 in float32, and by 1e-2 in bfloat16.
+LARGE_SAMPLER_GAP = 1e-4
+CHECKPOINT_METRICS = ("reward/mean", "held_out/greedy", "held_out/greedy_low", "held_out/greedy_high")
+
+
+class Trainer:
+    """Runs a job, or what is left of it."""
+
+    def __init__(self, inputs: RunInputs, emit: Callable[[Event], None]) -> None:
+        self._inputs, self._spec, self._emit = inputs, inputs.spec, emit
+
+    def run(self) -> None:
+        """Trains to the last step.
+
+        Raises:
+            EspoError: the run cannot go on; the error says why and what to do.
+        """
+        run = self._start()
+        for step in range(run.steps_done + 1, self._spec.schedule.steps + 1):
+            seed_everything(self._spec.seed, "step", step)
+            watch = Stopwatch()
+            prompts = self._next_prompts(run)
+            rollout = self._sample(run, prompts, step)
+            scored = self._score(run, prompts, rollout)
+            turn = self._judge(run, prompts, rollout, scored, step)
+            watch.lap("rollout")
+            learned = self._learn(run, turn)
+            watch.lap("update")
+            metrics = turn_metrics(turn) | learned | resource_metrics(turn, watch, run.policy.device)
+            self._report(run, turn, metrics)
+            self._save_if_due(run, step, metrics)
+
+    def _start(self) -> Run:
+        run = prepare_run(self._inputs)
+        self._emit(started(run, self._spec))
+        for note in run.data.notes:
+            self._warn(note)
+        if self._spec.schedule.evaluate_every and not run.steps_done:
+            self._emit(finite(0, self._evaluated(run)))
+        return run
+
+    def _next_prompts(self, run: Run) -> list[Prompt]:
+        return [run.data.train[index] for index in run.sampler.next(self._spec.rollout.prompts_per_step)]
+
+    def _sample(self, run: Run, prompts: Sequence[Prompt], step: int) -> Rollout:
+        return run.engine.generate(
+            [prompt.tokens for prompt in prompts],
+            sampling_of(self._spec.rollout),
+            seed=derived_seed(self._spec.seed, "rollout", step),
+        )
+
+    def _score(self, run: Run, prompts: Sequence[Prompt], rollout: Rollout) -> Scored:
+        scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
+        for warning in scored.warnings():
+            self._warn(warning)
+        return scored
+
+    def _judge(
+        self, run: Run, prompts: Sequence[Prompt], rollout: Rollout, scored: Scored, step: int
+    ) -> Turn:
+        rewards = scored.rewards()
+        group = torch.arange(len(rewards)) // (len(rewards) // len(prompts))
+        advantage = advantages(rewards, scored.verified(), group, run.objective.advantage_kind)
+        return Turn(step=step, prompts=prompts, rollout=rollout, scored=scored, advantage=advantage)
+
+    def _learn(self, run: Run, turn: Turn) -> dict[str, float]:
+        rate = learning_rate(self._spec.optimiser, step=turn.step, steps=self._spec.schedule.steps)
+        learned = run.learner.learn(make_experience(run.policy, turn), step=turn.step, rate=rate)
+        if turn.step == 1 and learned["policy/sampler_gap"] > LARGE_SAMPLER_GAP:
+            self._warn_of_gap(run, learned["policy/sampler_gap"])
+        return learned | {"optimiser/learning_rate": rate}
+
+    def _report(self, run: Run, turn: Turn, metrics: dict[str, float]) -> None:
+        """Tells the step's samples and metrics, those of an evaluation that is due among them."""
+        every, is_last = self._spec.schedule.evaluate_every, turn.step == self._spec.schedule.steps
+        if is_last or (every and turn.step % every == 0):
+            metrics |= self._evaluated(run)
+        for sample in sample_events(turn, prompts=self._spec.schedule.samples_per_step):
+            self._emit(sample)
+        self._emit(finite(turn.step, metrics))
+
+    def _save_if_due(self, run: Run, step: int, metrics: dict[str, float]) -> None:
+        every, is_last = self._spec.schedule.checkpoint_every, step == self._spec.schedule.steps
+        if not is_last and (not every or step % every):
+            return
+        state = TrainingState(step=step, seed=self._spec.seed, sampler=run.sampler.state())
+        files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors())
+        told = finite(step, {name: metrics[name] for name in CHECKPOINT_METRICS if name in metrics})
+        self._emit(Checkpoint(step=step, files=files, metrics=told.values))
+
+    def _evaluated(self, run: Run) -> dict[str, float]:
+        return evaluation_metrics(run.evaluator.greedy()) if run.data.held_out else {}
+
+    def _warn(self, message: str) -> None:
+        self._emit(Log(level="warning", message=message))
+
+    def _warn_of_gap(self, run: Run, gap: float) -> None:
+        if run.objective.needs_equal_numerics:
+            self._warn(
+                f"log-probabilities of sampler and trainer differ by up to {gap:.1e}, which the narrow trust "
+                "region of this algorithm takes for a change of the policy; use model.dtype float32, LoRA "
+                "without dropout, or a larger epsilon_min"
+            )
