@@ -1,0 +1,166 @@
+"""The whole service as separate real processes, each of which a test may kill and start again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import psutil
+
+from espo_client.client import EspoClient
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+PYTHON = sys.executable
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def wait_until(claim: Callable[[], T], *, seconds: float, what: str) -> T:
+    """The first truthy value of `claim`; fails the test with `what` when none comes in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := claim():
+            return value
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+@dataclass
+class Service:
+    """API with its loops, and one worker, on a given Redis and database."""
+
+    home: Path
+    redis_url: str
+    database_url: str
+    port: int = field(default_factory=free_port)
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    api_key: str = ""
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> EspoClient:
+        return EspoClient(self.base_url, self.api_key)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return os.environ | {
+            "ESPO_HOME": str(self.home),
+            "ESPO_REDIS_URL": self.redis_url,
+            "ESPO_DATABASE_URL": self.database_url,
+            "ESPO_MODEL_PATH": f"{self.home}/models{os.pathsep}{ROOT}/examples",
+            "ESPO_WORKER_DEVICE": "cpu",
+            "HF_HUB_OFFLINE": "1",
+        }
+
+    def command(self, name: str) -> list[str]:
+        if name == "api":
+            return [
+                PYTHON, "-m", "uvicorn", "--factory", "api.app:create_app",
+                "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning",
+            ]  # fmt: skip
+        return [
+            PYTHON, "-m", "celery", "-A", "worker.celery_app", "worker",
+            "-P", "threads", "-c", "1", "-Q", "espo.cpu", "-n", f"{name}@%h", "--loglevel", "warning",
+        ]  # fmt: skip
+
+    def start(self, name: str) -> None:
+        """Starts `api` or a worker of any other name; its output goes to <home>/<name>.log."""
+        with (self.home / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                self.command(name), cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+
+    def run(self, *arguments: str) -> str:
+        """Standard output of a Python module of the service, run to its end."""
+        done = subprocess.run(
+            [PYTHON, "-m", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def prepare(self) -> None:
+        """Migrates the database and makes a key."""
+        self.run("alembic", "upgrade", "head")
+        output = self.run("api.auth", "create", "--project", "default", "--name", "tests")
+        self.api_key = next(word for word in output.split() if word.startswith("espo_"))
+
+    def wait_ready(self) -> None:
+        def is_ready() -> bool:
+            assert self.processes["api"].poll() is None, self.log("api")
+            try:
+                return httpx.get(f"{self.base_url}/readyz", timeout=2).status_code == 200
+            except httpx.TransportError:
+                return False
+
+        wait_until(is_ready, seconds=60, what=f"API is ready; its log: {self.log('api')}")
+
+    def kill(self, name: str) -> None:
+        """SIGKILL, as a power cut would."""
+        self.processes[name].send_signal(signal.SIGKILL)
+        self.processes[name].wait(timeout=10)
+
+    def log(self, name: str) -> str:
+        path = self.home / f"{name}.log"
+        return path.read_text(errors="replace")[-4000:] if path.exists() else ""
+
+    def run_processes(self) -> list[psutil.Process]:
+        """The processes that train: children of the workers."""
+        return [child for process in self.processes.values() for child in _children(process.pid)]
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            process.terminate()
+        for name, process in self.processes.items():
+            try:
+                process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise AssertionError(f"{name} did not stop; its log: {self.log(name)}") from None
+
+
+def _children(pid: int) -> Iterator[psutil.Process]:
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return
+    for child in children:
+        if "worker.child" in " ".join(child.cmdline()):
+            yield child
+
+
+def job_document(**changes: Any) -> dict[str, Any]:
+    """A job that trains for a few seconds on one core."""
+    document: dict[str, Any] = {
+        "name": "e2e",
+        "model": {"name": "tiny-base"},
+        "data": {"task": {"name": "countdown", "parameters": {"numbers": 3}}},
+        "reward": [{"verifier": "countdown"}],
+        "algorithm": {"name": "espo", "parameters": {"alpha": 0.1}},
+        "rollout": {"group_size": 4, "prompts_per_step": 8, "max_new_tokens": 24},
+        "optimiser": {"learning_rate": 2e-4, "mini_batches": 2},
+        "schedule": {"steps": 40, "checkpoint_every": 5, "keep": 20},
+    }
+    return document | changes
