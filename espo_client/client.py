@@ -19,12 +19,12 @@ from espo_client.download import OnBytes, download_folder
 from espo_client.pages import pages
 from espo_client.records import (
     Checkpoint,
+    Curve,
     DataFile,
     Event,
     Job,
     JobDetail,
     LogLine,
-    MetricsRow,
     Sample,
     Validation,
 )
@@ -107,20 +107,17 @@ class EspoClient:
 
     # What a run reports
 
-    def events(self, job_id: str, *, after: int = 0) -> Iterator[Event]:
+    def events(self, job_id: str, *, after: int = 0, types: list[str] | None = None) -> Iterator[Event]:
         """Every event after number `after`, live, until the job has ended; survives broken connections."""
-        return stream.follow(
-            self._transport,
-            f"/v1/jobs/{job_id}/events",
-            after=after,
-            is_over=lambda: self.get(job_id).status.is_terminal,
-        )
+        return stream.follow(self._transport, job_id, after=after, types=types or [])
 
-    def past_events(self, job_id: str, *, after: int = 0, limit: int | None = None) -> Iterator[Event]:
+    def past_events(
+        self, job_id: str, *, after: int = 0, types: list[str] | None = None, limit: int | None = None
+    ) -> Iterator[Event]:
         """Events so far, oldest first."""
-        return pages(
-            self._transport, f"/v1/jobs/{job_id}/events", Event, limit=limit, parameters={"after": after}
-        )
+        parameters = {"after": after, "types": types or []}
+        path = f"/v1/jobs/{job_id}/events"
+        return pages(self._transport, path, Event, limit=limit, parameters=parameters)
 
     def metrics(
         self,
@@ -129,16 +126,13 @@ class EspoClient:
         names: list[str] | None = None,
         since_step: int | None = None,
         max_points: int | None = None,
-    ) -> list[MetricsRow]:
-        """Figures by step, oldest first, after `since_step`, thinned to `max_points`."""
-        asked = {
-            "names": ",".join(names) if names else None,
-            "since_step": since_step,
-            "max_points": max_points,
-        }
+    ) -> dict[str, Curve]:
+        """Curves by metric, after `since_step`, each thinned to `max_points`; None among the names: all."""
+        asked = {"names": names or [], "since_step": since_step, "max_points": max_points}
         parameters = {name: value for name, value in asked.items() if value is not None}
         response = self._transport.request("GET", f"/v1/jobs/{job_id}/metrics", params=parameters)
-        return [MetricsRow.model_validate(row) for row in response.json()["data"]]
+        series = response.json()["series"]
+        return {name: Curve.model_validate(curve) for name, curve in series.items()}
 
     def samples(self, job_id: str, *, step: int | None = None, limit: int | None = None) -> Iterator[Sample]:
         """Recorded responses."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from espo_client.records import Job, MetricsRow
+from espo_client.records import Curve, Job
 
 INK, GRID = "#30343b", "#e4e7eb"
 # Weight of the newest point in the smoothed line.
@@ -35,26 +35,21 @@ PANELS = (
 )
 
 
-def write_plot(job: Job, rows: list[MetricsRow], path: Path) -> None:
+def write_plot(job: Job, curves: dict[str, Curve], path: Path) -> None:
     """Draws the run into a PNG, written beside its place and moved there when it is whole."""
     figure = Figure(figsize=(11, 7), dpi=130, layout="constrained", facecolor="white")
     axes = figure.subplots(2, 2, sharex=True)
     for axis, panel in zip(axes.flat, PANELS, strict=True):
-        _draw(axis, panel, rows)
+        _draw(axis, panel, curves)
     for axis in axes[1]:
         axis.set_xlabel("step", color=INK)
     title = " · ".join(filter(None, (job.name, job.model, job.algorithm.upper())))
-    figure.suptitle(title, fontsize=14, fontweight="bold", color=INK)
+    # A dollar sign would begin a formula.
+    figure.suptitle(title.replace("$", r"\$"), fontsize=14, fontweight="bold", color=INK)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     figure.savefig(temporary, format="png")
     temporary.replace(path)
-
-
-def series(rows: list[MetricsRow], metric: str) -> tuple[list[int], list[float]]:
-    """Steps and finite values of one metric."""
-    points = [(row.step, value) for row in rows if (value := row.values.get(metric)) is not None]
-    return [step for step, _ in points], [value for _, value in points]
 
 
 def smooth(values: list[float]) -> list[float]:
@@ -67,15 +62,15 @@ def smooth(values: list[float]) -> list[float]:
     return means
 
 
-def _draw(axis: Axes, panel: Panel, rows: list[MetricsRow]) -> None:
+def _draw(axis: Axes, panel: Panel, curves: dict[str, Curve]) -> None:
     _style(axis, panel.title)
-    steps, values = series(rows, panel.metric)
+    steps, values = _points(curves, panel.metric)
     if not steps:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", color="#8a9099")
         return
     if panel.is_sparse:
         axis.plot(steps, values, color=panel.color, marker="o", markersize=4, linewidth=2)
-        _draw_interval(axis, panel, rows)
+        _draw_interval(axis, panel, curves)
     else:
         axis.plot(steps, values, color=panel.color, alpha=0.25, linewidth=1)
         axis.plot(steps, smooth(values), color=panel.color, linewidth=2)
@@ -91,12 +86,17 @@ def _draw(axis: Axes, panel: Panel, rows: list[MetricsRow]) -> None:
     )
 
 
-def _draw_interval(axis: Axes, panel: Panel, rows: list[MetricsRow]) -> None:
+def _draw_interval(axis: Axes, panel: Panel, curves: dict[str, Curve]) -> None:
     """The 95 % interval of each measurement, where the run reported one."""
-    low_steps, low = series(rows, f"{panel.metric}_low")
-    high_steps, high = series(rows, f"{panel.metric}_high")
+    low_steps, low = _points(curves, f"{panel.metric}_low")
+    high_steps, high = _points(curves, f"{panel.metric}_high")
     if low_steps and low_steps == high_steps:
         axis.fill_between(low_steps, low, high, color=panel.color, alpha=0.15, linewidth=0)
+
+
+def _points(curves: dict[str, Curve], metric: str) -> tuple[list[int], list[float]]:
+    curve = curves.get(metric)
+    return curve.finite() if curve else ([], [])
 
 
 def _style(axis: Axes, title: str) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from espo_contracts.events import FileEntry
 from espo_contracts.job import Desired, JobStatus
@@ -67,22 +67,29 @@ class JobDetail(Job):
 
 
 class Event(View):
-    """An entry of a job's event log; `number` is the cursor."""
+    """An entry of a job's event log; `id`, its number within the job, is the cursor."""
 
-    number: int
+    id: Annotated[int, Field(ge=0)]
     time: float
     type: str
     step: int | None = None
     attempt: int | None = None
+    is_superseded: bool = False
+    """A later attempt did this step again."""
     data: dict[str, Any] = {}
 
 
-class MetricsRow(View):
-    """One step's figures."""
+class Curve(View):
+    """One metric by step; a value that was NaN or infinite is null."""
 
-    step: int
-    values: dict[str, float | None]
-    time: float | None = None
+    steps: list[int]
+    values: list[float | None]
+    non_finite: dict[str, str] = {}
+
+    def finite(self) -> tuple[list[int], list[float]]:
+        """Steps and values that can be drawn."""
+        points = [(s, v) for s, v in zip(self.steps, self.values, strict=True) if v is not None]
+        return [step for step, _ in points], [value for _, value in points]
 
 
 class Sample(View):

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import httpx_sse
 
-from espo_client.records import Event
+from espo_client.pages import pages
+from espo_client.records import Event, Job
 from espo_client.transport import ATTEMPTS, Transport, wait_seconds
 
+POLL_SECONDS = 1.0
 
-def follow(transport: Transport, path: str, *, after: int, is_over: Callable[[], bool]) -> Iterator[Event]:
-    """Every event after number `after`, each once, in order, until the stream closes and `is_over()`.
+
+class _Ended(Exception):  # noqa: N818 (no error: the stream's last word)
+    """The service said that nothing will follow."""
+
+
+def follow(transport: Transport, job_id: str, *, after: int, types: list[str]) -> Iterator[Event]:
+    """Every event after number `after`, each once and in order, until the job has ended; `types`: only these.
 
     Raises:
         EspoApiError: the service refused.
@@ -21,16 +29,19 @@ def follow(transport: Transport, path: str, *, after: int, is_over: Callable[[],
     """
     cursor, failures = after, 0
     while True:
-        error: httpx.TransportError | None = None
-        before = cursor
+        before, error = cursor, None
         try:
-            for event in _connection(transport, path, cursor):
-                cursor = event.number
+            for event in _connection(transport, job_id, cursor, types):
+                cursor = event.id
                 yield event
+        except _Ended:
+            return
+        except httpx_sse.SSEError:
+            # Something between us and the service cannot stream.
+            yield from _poll(transport, job_id, cursor, types)
+            return
         except httpx.TransportError as broken:
             error = broken
-        if error is None and cursor == before and is_over():
-            return
         failures = failures + 1 if cursor == before else 0
         if error is not None and failures >= ATTEMPTS:
             raise transport.unreachable(error)
@@ -38,10 +49,31 @@ def follow(transport: Transport, path: str, *, after: int, is_over: Callable[[],
             time.sleep(wait_seconds(failures))
 
 
-def _connection(transport: Transport, path: str, cursor: int) -> Iterator[Event]:
-    """The events of one connection. Entries without an id are no events of the job."""
+def _connection(transport: Transport, job_id: str, cursor: int, types: list[str]) -> Iterator[Event]:
+    """The events of one connection.
+
+    Raises:
+        _Ended: the service said so.
+    """
     headers = {"Accept": "text/event-stream", "Cache-Control": "no-store", "Last-Event-ID": str(cursor)}
-    with transport.stream("GET", path, headers=headers) as response:
+    path, parameters = f"/v1/jobs/{job_id}/events", {"types": types}
+    with transport.stream("GET", path, headers=headers, params=parameters) as response:
         for entry in httpx_sse.EventSource(response).iter_sse():
-            if entry.id and entry.data:
-                yield Event.model_validate_json(entry.data)
+            if entry.event == "end":
+                raise _Ended
+            yield Event.model_validate_json(entry.data)
+
+
+def _poll(transport: Transport, job_id: str, cursor: int, types: list[str]) -> Iterator[Event]:
+    """The same events, asked for once a second."""
+    path = f"/v1/jobs/{job_id}"
+    while True:
+        # The status first: what came before an end is then in the pages.
+        job = Job.model_validate_json(transport.request("GET", path).content)
+        parameters: dict[str, Any] = {"after": cursor, "types": types}
+        for event in pages(transport, f"{path}/events", Event, parameters=parameters):
+            cursor = event.id
+            yield event
+        if job.status.is_terminal:
+            return
+        time.sleep(POLL_SECONDS)

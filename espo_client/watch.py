@@ -9,6 +9,9 @@ from espo_client.display import job_display
 from espo_client.records import JobDetail
 from espo_client.tracker import Tracker
 
+# Responses are most of the bytes of a log, and the display has no place for them.
+SHOWN = ["state", "started", "metrics", "log", "checkpoint"]
+
 
 def watch(client: EspoClient, job_id: str, console: Console) -> JobDetail:
     """The job at its end.
@@ -22,7 +25,7 @@ def watch(client: EspoClient, job_id: str, console: Console) -> JobDetail:
         if job.waiting_reason:
             display.say(f"waiting: {job.waiting_reason}")
         display.show(tracker)
-        for event in client.events(job_id, after=job.event_count):
+        for event in client.events(job_id, after=job.event_count, types=SHOWN):
             line = tracker.apply(event)
             if line:
                 display.say(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from espo_client.client import EspoClient
 from espo_client.commands.arguments import LATEST, AsJson, Job, Limit, job_id
 from espo_client.console import clock, err, out, print_json, print_json_line, print_table, size
 from espo_client.display import bytes_display
-from espo_client.records import Checkpoint, Event
+from espo_client.records import Checkpoint, Curve, Event
 
 SHOWN = ("reward/mean", "policy/clip_fraction", "policy/entropy", "held_out/greedy")
 Step = Annotated[str, typer.Option(help="Step of the checkpoint, or `latest`, or `best`.")]
@@ -22,7 +23,7 @@ def metrics(
     job: Job = LATEST,
     names: Annotated[str, typer.Option(help="Names, by comma.")] = ",".join(SHOWN),
     since_step: Annotated[int | None, typer.Option(help="Only later steps.")] = None,
-    max_points: Annotated[int, typer.Option(min=2, help="Thin the curve to this many steps.")] = 50,
+    max_points: Annotated[int, typer.Option(min=3, help="Thin the curves to this many points.")] = 50,
     as_json: AsJson = False,
 ) -> None:
     """Print figures by step.
@@ -39,8 +40,7 @@ def metrics(
     if as_json:
         print_json(found)
         return
-    rows = ((str(row.step), *(_figure(row.values.get(name)) for name in wanted)) for row in found)
-    print_table("step", *wanted, rows=rows, empty="No metrics yet.")
+    print_table("step", *wanted, rows=_by_step(found, wanted), empty="No metrics yet.")
 
 
 def samples(
@@ -168,13 +168,20 @@ def fetch_checkpoint(client: EspoClient, job: str, checkpoint: Checkpoint, targe
         client.download(job, target, step=checkpoint.step, on_bytes=on_bytes)
 
 
+def _by_step(curves: dict[str, Curve], names: list[str]) -> Iterator[tuple[str, ...]]:
+    """One row a step; a thinned curve leaves gaps."""
+    columns = [dict(zip(*curves[name].finite(), strict=True)) if name in curves else {} for name in names]
+    for step in sorted({step for column in columns for step in column}):
+        yield str(step), *(_figure(column.get(step)) for column in columns)
+
+
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.4g}"
 
 
 def _line(event: Event) -> str:
     step = "" if event.step is None else f"step {event.step} "
-    return f"{event.number:>6} {clock(event.time)} {event.type:10} {step}{event.data}"
+    return f"{event.id:>6} {clock(event.time)} {event.type:10} {step}{event.data}"
 
 
 def _checkpoint(entry: Checkpoint) -> tuple[str, ...]:
