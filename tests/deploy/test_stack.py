@@ -1,0 +1,175 @@
+"""docker-compose.yml as it runs: `make test-compose` starts it and names it in ESPO_TEST_COMPOSE."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from espo_client.client import EspoClient
+from espo_client.records import JobDetail
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = shlex.split(os.environ.get("ESPO_TEST_COMPOSE", ""))
+STEPS = 12
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not COMPOSE, reason="no stack: make test-compose starts one and runs this"),
+]
+
+
+def compose(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMPOSE, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def inside(service: str, command: str) -> subprocess.CompletedProcess[str]:
+    """A shell command run in the service's container, as its user."""
+    return compose("exec", "-T", service, "sh", "-c", command)
+
+
+def wait_until(claim: Callable[[], bool], *, seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not claim():
+        assert time.monotonic() < deadline, (
+            f"not within {seconds} s: {what}\n{compose('logs', '--tail=40').stdout}"
+        )
+        time.sleep(0.2)
+
+
+def base_url() -> str:
+    port = compose("port", "api", "8000").stdout.strip()
+    assert port, compose("ps").stdout
+    return f"http://{port}"
+
+
+def wait_ready() -> None:
+    def is_ready() -> bool:
+        try:
+            answer = httpx.get(f"{base_url()}/readyz", timeout=5)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == 200 and answer.json()["status"] == "ok"
+
+    wait_until(is_ready, seconds=120, what="the API is ready, with database, store and Redis")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[EspoClient]:
+    """A client with a key made as the README says."""
+    wait_ready()
+    made = inside("api", "python -m api.auth create --project default --scopes read,write,admin --name test")
+    assert made.returncode == 0, made.stderr
+    with EspoClient(base_url(), made.stdout.split()[-1]) as client:
+        yield client
+
+
+def submit(client: EspoClient, **schedule: int) -> str:
+    """The job of examples/countdown3.yaml, made short."""
+    document = yaml.safe_load((ROOT / "examples/countdown3.yaml").read_text())
+    document["schedule"] = {"steps": STEPS, "checkpoint_every": 4} | schedule
+    document["data"]["held_out"]["max_prompts"] = 64
+    return client.submit(document).id
+
+
+def finish(client: EspoClient, job: str, *, seconds: float = 240) -> JobDetail:
+    wait_until(lambda: client.get(job).status.is_terminal, seconds=seconds, what=f"{job} ends")
+    return client.get(job)
+
+
+def trained_steps(client: EspoClient, job: str) -> list[int]:
+    return client.metrics(job, names=["policy/loss"])["policy/loss"].steps
+
+
+@pytest.fixture(scope="module")
+def job(client: EspoClient) -> str:
+    """A job that went through."""
+    job = submit(client)
+    done = finish(client, job)
+    assert done.status == "succeeded", done.error
+    return job
+
+
+def test_a_job_goes_through_and_its_model_loads(client: EspoClient, job: str, tmp_path: Path) -> None:
+    assert trained_steps(client, job) == list(range(1, STEPS + 1))
+    found = client.download(job, tmp_path / "model")
+    assert found.step == STEPS
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    logits = model(**tokenizer("2 6 8>04:", return_tensors="pt")).logits
+    assert logits.isfinite().all()
+
+
+def test_a_killed_worker_comes_back_and_its_job_goes_on(client: EspoClient, job: str) -> None:
+    long = submit(client, steps=60, checkpoint_every=10)
+    wait_until(lambda: client.get(long).progress.step >= 12, seconds=120, what="step 12")
+    compose("kill", "-s", "SIGKILL", "worker-cpu")
+    # An engine takes a kill that it was asked for as a wish to stop: it starts only what died by itself.
+    assert compose("up", "-d", "worker-cpu").returncode == 0
+    done = finish(client, long)
+    assert done.status == "succeeded", done.error
+    assert done.attempt == 2
+    assert trained_steps(client, long) == list(range(1, 61))
+
+
+@pytest.mark.parametrize("service", ["api", "worker-cpu", "postgres", "redis"])
+def test_nobody_is_root_and_no_root_file_system_can_be_written(service: str) -> None:
+    assert inside(service, "id -u").stdout.strip() not in {"", "0"}
+    assert "Read-only file system" in inside(service, "touch /etc/x").stderr
+    assert (
+        inside(service, "grep -E '^Cap(Prm|Eff|Bnd):' /proc/self/status").stdout.split()[1::2]
+        == ["0" * 16] * 3
+    )
+    assert inside(service, "grep NoNewPrivs /proc/self/status").stdout.split() == ["NoNewPrivs:", "1"]
+
+
+def test_a_worker_knows_nothing_of_the_database_and_cannot_reach_it() -> None:
+    assert inside("worker-cpu", "env | grep -iE 'postgres|database'").stdout == ""
+    assert inside("worker-cpu", "getent hosts redis").returncode == 0
+    assert inside("worker-cpu", "getent hosts postgres").returncode != 0
+
+
+def test_the_api_image_has_no_torch() -> None:
+    assert "No module named 'torch'" in inside("api", "python -c 'import torch'").stderr
+
+
+def test_redis_wants_its_password_and_is_bounded_without_evicting() -> None:
+    assert "NOAUTH" in inside("redis", "env -u REDISCLI_AUTH redis-cli ping 2>&1").stdout
+    asked = inside(
+        "redis", "redis-cli config get 'maxmemory*'; redis-cli config get appendonly"
+    ).stdout.split()
+    settings = dict(zip(asked[::2], asked[1::2], strict=True))
+    assert settings["maxmemory"] == str(256 << 20)
+    assert settings["maxmemory-policy"] == "noeviction"
+    assert settings["appendonly"] == "yes"
+    assert "requirepass" not in inside("redis", "cat /proc/[0-9]*/comm").stdout
+
+
+def test_every_container_is_healthy() -> None:
+    def are_healthy() -> bool:
+        ids = compose("ps", "-q", "api", "worker-cpu", "postgres", "redis").stdout.split()
+        template = "{{.State.Health.Status}}"
+        seen = subprocess.run(
+            ["docker", "inspect", "-f", template, *ids], capture_output=True, text=True, check=True
+        )
+        return seen.stdout.split() == ["healthy"] * 4
+
+    wait_until(are_healthy, seconds=90, what="four healthy containers")
+
+
+def test_everything_is_there_after_all_containers_were_made_anew(client: EspoClient, job: str) -> None:
+    assert compose("down").returncode == 0
+    restarted = compose("up", "-d", "api", "worker-cpu")
+    assert restarted.returncode == 0, restarted.stderr
+    wait_ready()
+    assert client.get(job).status == "succeeded"
+    assert client.checkpoint(job).step == STEPS
+    assert finish(client, submit(client)).status == "succeeded"
