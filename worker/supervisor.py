@@ -143,7 +143,7 @@ class Supervisor:
         if not (isinstance(end, Failed) and end.is_retryable):
             # What a retry would compute again need not hold the retry up.
             self._finish_uploads()
-        self._uploads.close()
+        self._uploads.abort()
         if self._wishes.wish is Wish.FENCE:
             return
         self._reporter.report(self._wished() or end)

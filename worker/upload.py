@@ -83,23 +83,22 @@ class Uploads:
             done.append(self._told.popleft()[1])
         return done
 
-    def close(self) -> None:
-        """Give up what is not stored yet."""
-        self._abort.set()
+    def abort(self) -> None:
+        """Give up what is not stored yet: from here on nothing more is told."""
         with self._changed:
+            self._abort.set()
             self._waiting.clear()
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Give up what is not stored yet, and end the threads."""
+        self.abort()
         for thread in self._threads:
             thread.join()
 
     def _work(self) -> None:
         while (freight := self._next()) is not None:
-            try:
-                self._upload(freight)
-            finally:
-                with self._changed:
-                    self._under_way -= 1
-                    self._changed.notify_all()
+            self._upload(freight)
 
     def _next(self) -> Freight | None:
         with self._changed:
@@ -119,14 +118,21 @@ class Uploads:
         )
         server.start()
         try:
-            end = self._until_answered(field, freight)
+            self._settle(freight, self._until_answered(field, freight))
         finally:
             served.set()
             server.join()
-        if end is not None and end.state == "stored":
-            self._told.append((self._report(freight.checkpoint), freight))
-        elif end is not None:
-            self._drop(freight, end.reason or "the server refused it")
+
+    def _settle(self, freight: Freight, end: Upload | None) -> None:
+        with self._changed:
+            if end is None or self._abort.is_set():
+                return
+            if end.state == "stored":
+                self._told.append((self._report(freight.checkpoint), freight))
+            else:
+                self._drop(freight, end.reason or "the server refused it")
+            self._under_way -= 1
+            self._changed.notify_all()
 
     def _until_answered(self, field: str, freight: Freight) -> Upload | None:
         """The offer as the API side has answered it; None when we give up first."""
