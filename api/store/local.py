@@ -7,8 +7,6 @@ import shutil
 import uuid
 from pathlib import Path
 
-from api.store.store import sync_folder
-
 
 class LocalStore:
     """A folder on a local or shared file system."""
@@ -24,11 +22,11 @@ class LocalStore:
             return
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
-            sync_folder(self._root)
+            _sync_folder(self._root)
         source = self._on_this_file_system(path)
         _sync_file(source)
         source.replace(target)
-        sync_folder(target.parent)
+        _sync_folder(target.parent)
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
         with self._known(sha256).open("rb") as file:
@@ -74,3 +72,12 @@ class LocalStore:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Makes renames in a folder durable."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -5,7 +5,6 @@ The calls block; the event loop runs them in a thread. One `Store` is shared by 
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Protocol
 
@@ -48,12 +47,3 @@ def open_store(url: str) -> Store:
     from api.store.bucket import ObjectStore
 
     return ObjectStore(url)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""The API: `python -m uvicorn --factory api.app:create_app`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Histogram
+
+from api.catalogue.endpoints import router as catalogue
+from api.checkpoints.endpoints import router as checkpoints
+from api.errors import install_handlers
+from api.events.endpoints import router as events
+from api.files.endpoints import router as files
+from api.health import router as health
+from api.jobs.endpoints import router as jobs
+from api.loops.runner import run_loops
+from api.metrics.endpoints import router as metrics
+from api.middleware import BodyLimit, RequestIds, Timing
+from api.openapi import install_openapi
+from api.resources import Resources, open_resources
+from api.settings import Settings
+
+DESCRIPTION = """Fine-tunes language models by reinforcement with ESPO (arXiv 2512.00499) and its relatives.
+
+Every call but the health checks wants `Authorization: Bearer espo_…`. Errors are RFC 9457 problems."""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application; without settings, as the environment says. It opens nothing before it is started."""
+    settings = settings or Settings()
+    registry = CollectorRegistry()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(_prepare, settings)
+        async with open_resources(settings, registry) as resources:
+            app.state.resources = resources
+            async with _running_loops(resources):
+                yield
+            resources.live.close()
+
+    app = FastAPI(title="ESPO Service", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    install_handlers(app)
+    install_openapi(app)
+    _add_middleware(app, settings, registry)
+    for router in (jobs, events, metrics, checkpoints, files, catalogue, health):
+        app.include_router(router)
+    return app
+
+
+def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> None:
+    """The last one added is the outermost."""
+    histogram = Histogram(
+        "espo_http_seconds", "Seconds to the first byte.", ["method", "route", "status"], registry=registry
+    )
+    limits = {"/v1/files": settings.max_upload_bytes}
+    app.add_middleware(BodyLimit, default=settings.max_body_bytes, by_path=limits)
+    app.add_middleware(Timing, histogram=histogram)
+    app.add_middleware(RequestIds)
+
+
+def _prepare(settings: Settings) -> None:
+    """Makes the data folder, and brings an embedded database to the newest revision."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    if settings.is_embedded:
+        # Migrations need a big library for a second; where nobody asks for it, it is not imported.
+        from api.migrate import upgrade
+
+        upgrade(settings.database_url)
+
+
+@asynccontextmanager
+async def _running_loops(resources: Resources) -> AsyncIterator[None]:
+    """Runs the background loops of this process; on leaving, stops them and waits for their end."""
+    loops = asyncio.create_task(run_loops(resources.settings.loop_names, resources.context))
+    try:
+        yield
+    finally:
+        resources.context.stop.set()
+        await loops

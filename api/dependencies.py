@@ -1,0 +1,70 @@
+"""What endpoints ask for: who calls, a session, the process's resources."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from api.auth.keys import Scope
+from api.auth.service import Principal, authenticate
+from api.errors import Code, DomainError
+from api.jobs.models import Job
+from api.resources import Resources
+
+_CHANGED = "changed_jobs"
+_bearer = HTTPBearer(auto_error=False, bearerFormat="espo_…", description="An API key of your project.")
+
+
+def resources(request: Request) -> Resources:
+    shared: Resources = request.app.state.resources
+    return shared
+
+
+Shared = Annotated[Resources, Depends(resources)]
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+def require(scope: Scope) -> Callable[[Resources, HTTPAuthorizationCredentials | None], Awaitable[Principal]]:
+    """A dependency that gives the caller, who must have this scope."""
+
+    async def principal(shared: Shared, credentials: Credentials) -> Principal:
+        # A session of its own, closed before the endpoint's opens: one request never holds two connections.
+        async with shared.context.database.read() as session:
+            caller = await authenticate(session, credentials.credentials if credentials else "")
+        if not caller.may(scope):
+            raise DomainError(Code.INSUFFICIENT_SCOPE, f"this key lacks the scope {scope}")
+        return caller
+
+    return principal
+
+
+Reader = Annotated[Principal, Depends(require(Scope.READ))]
+Writer = Annotated[Principal, Depends(require(Scope.WRITE))]
+
+
+async def read_session(shared: Shared) -> AsyncIterator[AsyncSession]:
+    async with shared.context.database.read() as session:
+        yield session
+
+
+async def write_session(shared: Shared) -> AsyncIterator[AsyncSession]:
+    """A session that is committed before the answer is sent; then the changed jobs are announced."""
+    async with shared.context.database.write() as session:
+        yield session
+    changed: dict[str, Job] = session.info.get(_CHANGED, {})
+    if changed:
+        await shared.announce(changed.values())
+
+
+def announce_after_commit(session: AsyncSession, job: Job) -> None:
+    """Notes that workers and listeners must hear of this job once its change is committed."""
+    session.info.setdefault(_CHANGED, {})[job.id] = job
+
+
+# scope="function": by default a dependency ends after the answer; a client could then miss its own write.
+ReadSession = Annotated[AsyncSession, Depends(read_session, scope="function")]
+WriteSession = Annotated[AsyncSession, Depends(write_session, scope="function")]

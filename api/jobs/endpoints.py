@@ -1,0 +1,80 @@
+"""`/v1/jobs`: submit, validate, list, get, cancel."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Response
+
+from api.dependencies import Reader, ReadSession, Shared, Writer, WriteSession, announce_after_commit
+from api.jobs import service
+from api.jobs.document import Submitted
+from api.jobs.prepare import Checker
+from api.jobs.schemas import JobFilter, JobObject, JobSummary, Validation, job_filter
+from api.openapi import JOB_DOCUMENT
+from api.pages import After, Limit, Page
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+def submission_checker(caller: Writer, session: WriteSession, shared: Shared) -> Checker:
+    return Checker(
+        session=session, project_id=caller.project_id, catalogue=shared.catalogue, settings=shared.settings
+    )
+
+
+def validation_checker(caller: Reader, session: ReadSession, shared: Shared) -> Checker:
+    return Checker(
+        session=session, project_id=caller.project_id, catalogue=shared.catalogue, settings=shared.settings
+    )
+
+
+@router.post("", status_code=201, openapi_extra=JOB_DOCUMENT)
+async def submit_job(
+    submission: Submitted,
+    checker: Annotated[Checker, Depends(submission_checker, scope="function")],
+    shared: Shared,
+    response: Response,
+) -> JobObject:
+    """Submits a job. With an `Idempotency-Key` it is safe to send again."""
+    job, is_new = await service.submit(checker, submission)
+    if is_new:
+        announce_after_commit(checker.session, job)
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    response.headers["idempotent-replayed"] = str(not is_new).lower()
+    return await service.shown(checker.session, job, shared.context)
+
+
+@router.post("/validate", openapi_extra=JOB_DOCUMENT)
+async def validate_job(
+    submission: Submitted, checker: Annotated[Checker, Depends(validation_checker, scope="function")]
+) -> Validation:
+    """Checks a job as a submission would, fills in every default, and estimates its needs. Stores nothing."""
+    return await service.validate(checker, submission.document)
+
+
+@router.get("")
+async def list_jobs(
+    caller: Reader,
+    session: ReadSession,
+    wanted: Annotated[JobFilter, Depends(job_filter)],
+    after: After = None,
+    limit: Limit = 20,
+) -> Page[JobSummary]:
+    """Jobs of the project, newest first."""
+    return await service.page(session, caller.project_id, wanted, after=after, limit=limit)
+
+
+@router.get("/{job_id}")
+async def get_job(job_id: str, caller: Reader, session: ReadSession, shared: Shared) -> JobObject:
+    """One job, with its document as given and as resolved."""
+    job = await service.get(session, caller.project_id, job_id)
+    return await service.shown(session, job, shared.context)
+
+
+@router.post("/{job_id}/cancel")
+async def cancel_job(job_id: str, caller: Writer, session: WriteSession, shared: Shared) -> JobObject:
+    """Cancels a job: a waiting one at once, a running one within a second or two. Safe to repeat."""
+    job = await service.cancel(session, caller.project_id, job_id)
+    announce_after_commit(session, job)
+    return await service.shown(session, job, shared.context)
