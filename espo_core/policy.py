@@ -120,7 +120,10 @@ def _check(policy: Policy, source: ModelSource) -> None:
         ids = torch.full((1, 1), policy.pad_id, device=policy.device)
         logits = policy.model(input_ids=ids, use_cache=False).logits
         product = policy.hidden(input_ids=ids, use_cache=False) @ policy.weight.T
-    if logits.shape != product.shape or not torch.allclose(logits, product, rtol=1e-3, atol=1e-3):
+    is_equal = logits.shape == product.shape and torch.allclose(
+        logits, product, rtol=1e-3, atol=1e-3, equal_nan=True
+    )
+    if not is_equal:
         raise ModelError(
             f"model {source.name!r} computes its logits in a way that this trainer does not support",
             hint="Use a model whose output layer is a matrix product without bias, scale or cap, "

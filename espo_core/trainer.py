@@ -11,6 +11,7 @@ import torch
 
 from espo_contracts.events import Checkpoint, Event, Log, finite
 from espo_core.checkpoint import TrainingState, save_checkpoint
+from espo_core.errors import NonFiniteLossError
 from espo_core.evaluate import decoded
 from espo_core.experience import make_experience
 from espo_core.objectives import advantages
@@ -76,11 +77,14 @@ class Trainer:
         return [run.data.train[index] for index in run.sampler.next(self._spec.rollout.prompts_per_step)]
 
     def _sample(self, run: Run, prompts: Sequence[Prompt], step: int) -> Rollout:
-        return run.engine.generate(
+        rollout = run.engine.generate(
             [prompt.tokens for prompt in prompts],
             sampling_of(self._spec.rollout),
             seed=derived_seed(self._spec.seed, "rollout", step),
         )
+        if not rollout.logp.isfinite().all():
+            raise NonFiniteLossError(step)
+        return rollout
 
     def _score(self, run: Run, prompts: Sequence[Prompt], rollout: Rollout) -> Scored:
         scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))

@@ -22,7 +22,8 @@ def choose(logp: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:
     total = cumulative[:, -1:]
     # Rounding may lift u · total to the total itself, where no token would be found.
     threshold = torch.minimum(uniform[:, None] * total, torch.nextafter(total, torch.zeros_like(total)))
-    return torch.searchsorted(cumulative, threshold, right=True)[:, 0]
+    # A model that has diverged gives NaN, which is found nowhere; the trainer notices by the log-probability.
+    return torch.searchsorted(cumulative, threshold, right=True)[:, 0].clamp_max(logp.shape[1] - 1)
 
 
 def truncated(logp: Tensor, sampling: Sampling) -> Tensor:
