@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 
+import api.tables  # noqa: F401 without every table in sight, no row that refers to another can be written
 from api.loops.context import open_context
 from api.loops.runner import PARTS, run_loops
 from api.settings import Settings

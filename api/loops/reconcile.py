@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kombu.exceptions import OperationalError
@@ -38,19 +38,22 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Any number of them may run: each decision is taken under the job's lock."""
 
-    def __init__(self, context: Context, hints: Hints | None = None) -> None:
+    def __init__(
+        self, context: Context, hints: Hints | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._context = context
+        self._clock = clock
         self._hints = hints or Hints(context.settings.broker_url)
         self._watches: dict[tuple[str, int], Watch] = {}
-        self._looked_at = time.monotonic()
+        self._looked_at = clock()
 
     async def step(self) -> None:
         """One tick, then the rest of its second."""
-        began = time.monotonic()
+        began = self._clock()
         # A tick that failed does not move `_looked_at`, and the next counts no more than two.
         await self.tick(listened_seconds=min(began - self._looked_at, 2 * TICK_SECONDS))
         self._looked_at = began
-        await self._context.stop.wait(max(0.0, TICK_SECONDS - (time.monotonic() - began)))
+        await self._context.stop.wait(max(0.0, TICK_SECONDS - (self._clock() - began)))
 
     async def tick(self, *, listened_seconds: float) -> None:
         """Looks at every open attempt once and acts on what it sees."""

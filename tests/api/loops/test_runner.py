@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from api.loops.context import Context, Stop
+from api.loops.runner import keep_going, run_loops
+from api.settings import REPOSITORY, Settings
+from espo_contracts.wire import queue_name
+from tests.api.loops.actors import HandWorker, events_of, eventually, job_of
+from tests.api.loops.conftest import MakeJob
+from tests.api.loops.samples import FINISHED, STARTED, metrics
+from tests.servers import RedisServer
+
+ALL = ("dispatch", "ingest", "reconcile")
+
+
+async def test_a_step_that_fails_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    stop, calls = Stop(), 0
+
+    async def step() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise OSError("the disk is away")
+        if calls == 2:
+            raise ValueError("a defect")
+        stop.set()
+
+    await keep_going("test", step, stop)
+    assert calls == 3
+    assert "the disk is away" in caplog.text
+    assert "a defect" in caplog.text
+
+
+async def test_redis_killed_and_started_empty_in_mid_run(
+    context: Context, make_job: MakeJob, tmp_path: Path
+) -> None:
+    server = RedisServer(tmp_path)
+    server.start()
+    redis = Redis.from_url(server.url)
+    settings = Settings(home=context.settings.home, redis_url=server.url)
+    mine = Context(settings=settings, database=context.database, redis=redis, store=context.store)
+    loops = asyncio.create_task(run_loops(ALL, mine))
+    try:
+        worker = HandWorker(redis, await make_job())
+        await _hinted(redis)
+        await worker.emit(STARTED, metrics(1))
+        opened = (await worker.assignment()).opened
+        server.kill()
+        worker.number(metrics(2))
+        server.start()
+        await eventually(lambda: _is_reopened(worker, opened), seconds=30)
+        await worker.resend()
+        await worker.emit(metrics(3), FINISHED)
+        await eventually(lambda: _has_status(mine, worker.job_id, "succeeded"))
+    finally:
+        mine.stop.set()
+        await loops
+        await redis.aclose()
+        server.kill()
+    rows = await events_of(context.database, worker.job_id, "metrics")
+    assert [row.step for row in rows] == [1, 2, 3]
+
+
+async def test_loops_as_a_process_of_their_own_end_with_sigterm(
+    context: Context, make_job: MakeJob, database_url: str, redis_url: str
+) -> None:
+    environment = os.environ | {
+        "ESPO_HOME": str(context.settings.home),
+        "ESPO_DATABASE_URL": database_url,
+        "ESPO_REDIS_URL": redis_url,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-W", "error", "-m", "api.loops", *ALL),
+        env=environment,
+        cwd=REPOSITORY,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        worker = HandWorker(context.redis, await make_job())
+        await _hinted(context.redis)
+        await worker.emit(STARTED, FINISHED)
+        await eventually(lambda: _has_status(context, worker.job_id, "succeeded"))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, errors = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, errors.decode()) == (0, "")
+
+
+async def _hinted(redis: Redis) -> None:
+    async def is_hinted() -> bool:
+        return await redis.llen(queue_name("cpu")) == 1
+
+    await eventually(is_hinted, seconds=20)
+
+
+async def _is_reopened(worker: HandWorker, opened: str) -> bool:
+    try:
+        return (await worker.assignment()).opened != opened
+    except (ValueError, RedisError):  # empty, or not there
+        return False
+
+
+async def _has_status(context: Context, job_id: str, status: str) -> bool:
+    return (await job_of(context.database, job_id)).status == status
