@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -24,7 +25,7 @@ from espo_contracts.wire import (
     run_key,
     stream_id,
 )
-from espo_transfer import FolderSource, connect, fetch, serve
+from espo_transfer import Cancelled, FolderSource, TransferError, connect, fetch, serve
 
 SPEC = {
     "model": {"name": "tiny-base"},
@@ -46,6 +47,7 @@ class ApiSide:
         self.store = folder / "store"
         self.is_storing = True
         self._assignment: Assignment | None = None
+        self._stop = threading.Event()
 
     def start_attempt(self, spec: JobSpec, resume: StoredFiles | None = None) -> None:
         """Opens the keys of the next attempt."""
@@ -101,28 +103,35 @@ class ApiSide:
             )
         elif not self.client.exists(job_key(self.job)):
             self.open()
-        if self.is_storing:
-            self._take_uploads()
 
-    def _take_uploads(self) -> None:
+    def take_uploads(self) -> None:
+        """One tick."""
+        if not self.is_storing:
+            return
         for field, document in self.client.hgetall(UPLOADS_KEY).items():  # type: ignore[union-attr]
             upload = Upload.model_validate_json(document)
             if upload.state == "offered":
-                for entry in upload.files:
-                    fetch(self.client, field.decode(), entry, self.store / entry.sha256, threading.Event())
-                stored = upload.model_copy(update={"state": "stored"})
-                self.client.hset(UPLOADS_KEY, field, stored.model_dump_json())
+                with contextlib.suppress(TransferError):  # its worker gave up
+                    self._store(field.decode(), upload)
+
+    def _store(self, field: str, upload: Upload) -> None:
+        for entry in upload.files:
+            fetch(self.client, field, entry, self.store / entry.sha256, self._stop, patience_seconds=2)
+        stored = upload.model_copy(update={"state": "stored"})
+        self.client.hset(UPLOADS_KEY, field, stored.model_dump_json())
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Ingests and serves the store, in threads, inside the block; outlasts outages of Redis."""
-        stop = threading.Event()
+        self._stop = stop = threading.Event()
         failures: list[BaseException] = []
 
-        def work() -> None:
+        def work(tick: Callable[[], None]) -> None:
             while not stop.wait(0.02):
                 try:
-                    self.ingest()
+                    tick()
+                except Cancelled:
+                    return
                 except (redis.ConnectionError, redis.TimeoutError):
                     stop.wait(0.1)
                 except BaseException as error:
@@ -130,7 +139,8 @@ class ApiSide:
                     raise
 
         threads = [
-            threading.Thread(target=work),
+            threading.Thread(target=work, args=(self.ingest,)),
+            threading.Thread(target=work, args=(self.take_uploads,)),
             threading.Thread(target=serve, args=(self.client, "store", _Store(self.store), stop)),
         ]
         for thread in threads:
