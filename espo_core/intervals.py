@@ -39,7 +39,8 @@ def wilson(*, successes: int, n: int) -> Estimate:
     p, square = successes / n, Z * Z / n
     middle = (p + square / 2) / (1 + square)
     half = Z * math.sqrt(p * (1 - p) / n + square / (4 * n)) / (1 + square)
-    return Estimate(mean=p, low=max(0.0, middle - half), high=min(1.0, middle + half), n=n)
+    # At 0 and 1 one end is the mean itself, which rounding would miss.
+    return Estimate(mean=p, low=min(p, max(0.0, middle - half)), high=max(p, min(1.0, middle + half)), n=n)
 
 
 def bootstrap(means: Sequence[float]) -> Estimate:

@@ -66,7 +66,7 @@ class ModelSource:
         hf_logging.disable_progress_bar()  # a bar per checkpoint would drown the run's own
         if self.revision is not None:
             arguments["revision"] = self.revision
-        with _explained(self.name):
+        with _explained(self):
             return loader.from_pretrained(
                 self.place, trust_remote_code=False, local_files_only=self.folder is not None, **arguments
             )
@@ -131,13 +131,13 @@ def _check_attention(config: PreTrainedConfig, source: ModelSource) -> None:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def _explained(source: ModelSource) -> Iterator[None]:
     """Turns what transformers raises on a bad model into a ModelError."""
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0][:500] if str(error).strip() else type(error).__name__
+        lines = str(error).replace(source.place, source.name).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"model {name!r} cannot be loaded: {reason}",
+            f"model {source.name!r} cannot be loaded: {lines[0][:500]}",
             hint="Check that the folder is complete, or that the hub id and revision exist and are allowed.",
         ) from error

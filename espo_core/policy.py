@@ -117,7 +117,7 @@ def _check(policy: Policy, source: ModelSource) -> None:
             hint="Set eos_token in its tokenizer_config.json or eos_token_id in its generation_config.json.",
         )
     with torch.no_grad():
-        ids = torch.full((1, 1), policy.pad_id, device=policy.device)
+        ids = torch.arange(min(8, policy.vocab_size), device=policy.device)[None]
         logits = policy.model(input_ids=ids, use_cache=False).logits
         product = policy.hidden(input_ids=ids, use_cache=False) @ policy.weight.T
     is_equal = logits.shape == product.shape and torch.allclose(

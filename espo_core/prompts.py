@@ -91,7 +91,9 @@ def _tokenised(
     tokenizer: PreTrainedTokenizerBase, texts: list[str], asked: Iterable[str | list[Message]]
 ) -> list[list[int]]:
     """A chat template writes its special tokens itself; plain text gets those that the tokenizer adds."""
-    is_text = next((isinstance(one, str) for one in asked), True)
+    if not texts:
+        return []
+    is_text = next(isinstance(one, str) for one in asked)
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=is_text)["input_ids"]
     return ids
 

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from espo_contracts.spec import Lora, ModelSpec
+from espo_core.errors import ConfigError, ModelError
+from espo_core.policy import Policy, load_policy
+from tests.espo_core.tiny import save_tiny_model
+
+IDS = torch.tensor([[3, 4, 5, 6, 7]])
+
+
+def load(folder: Path | None, **model: Any) -> Policy:
+    spec = ModelSpec.model_validate({"name": "tiny", **model})
+    return load_policy(spec, folder=folder, device=torch.device("cpu"), seed=0)
+
+
+def edit(path: Path, **changes: Any) -> None:
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, **changes}))
+
+
+def without(*patterns: str) -> Callable[[Path], None]:
+    def remove(folder: Path) -> None:
+        for path in (one for pattern in patterns for one in folder.glob(pattern)):
+            path.unlink()
+
+    return remove
+
+
+def pickled_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+
+
+def cut_weights(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:1000])
+
+
+def own_code(folder: Path) -> None:
+    edit(folder / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config"})
+    (folder / "evil.py").write_text("raise SystemExit('the model ran its code')")
+
+
+def sliding_window(folder: Path) -> None:
+    edit(folder / "config.json", layer_types=["full_attention", "sliding_attention"])
+
+
+def no_end(folder: Path) -> None:
+    for name in ("generation_config.json", "config.json", "tokenizer_config.json"):
+        document = json.loads((folder / name).read_text())
+        (folder / name).write_text(
+            json.dumps({key: one for key, one in document.items() if not key.startswith("eos_token")})
+        )
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason", "hint"),
+    [
+        (without("tokenizer*"), "has no tokenizer", "tokenizer.json"),
+        (without("*.safetensors"), "no weights in safetensors", "save_pretrained"),
+        (pickled_weights, "no weights in safetensors", "never loaded"),
+        (cut_weights, "cannot be loaded", "complete"),
+        (without("config.json"), "no config.json", "List the models"),
+        (own_code, "cannot be loaded", "complete"),
+        (sliding_window, "layers of kind sliding_attention", "full attention"),
+        (no_end, "no end-of-sequence token", "eos_token"),
+    ],
+)
+def test_a_model_that_cannot_be_used(
+    spoil: Callable[[Path], None], reason: str, hint: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "spoiled"
+    shutil.copytree(tiny_model, folder)
+    spoil(folder)
+    with pytest.raises(ModelError, match=f"'spoiled' .*{reason}") as caught:
+        load(folder)
+    assert hint in caught.value.hint
+    assert str(tmp_path) not in caught.value.message
+
+
+def test_no_model() -> None:
+    with pytest.raises(ModelError, match="'tiny' was not found"):
+        load(None)
+
+
+def test_a_hub_model_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match="'nobody/nothing' cannot be loaded"):
+        load(None, name=None, hub={"id": "nobody/nothing"})
+
+
+def test_logits_that_are_no_plain_product(tmp_path: Path) -> None:
+    folder = save_tiny_model(tmp_path / "scaled")
+    edit(
+        folder / "config.json", model_type="granite", architectures=["GraniteForCausalLM"], logits_scaling=8.0
+    )
+    with pytest.raises(ModelError, match="'scaled' computes its logits in a way") as caught:
+        load(folder)
+    assert "Llama" in caught.value.hint
+
+
+def test_an_adapted_model_starts_as_its_base_and_trains_adapters_only(tiny_model: Path) -> None:
+    plain, adapted = load(tiny_model), load(tiny_model, lora={"rank": 2})
+    assert torch.equal(plain.hidden(input_ids=IDS), adapted.hidden(input_ids=IDS))
+    assert all(".lora_" in name for name in adapted.trainable())
+    assert len(adapted.trainable()) == 2 * 7 * 2
+
+
+def test_the_seed_decides_the_adapters(tiny_model: Path) -> None:
+    first, again = (load(tiny_model, lora={"rank": 2}).trainable() for _ in range(2))
+    assert all(torch.equal(first[name], again[name]) for name in first)
+
+
+@torch.no_grad()
+def test_saved_adapters_are_merged_and_the_policy_is_left_alone(tiny_model: Path, tmp_path: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2})
+    for one in policy.trainable().values():
+        one.normal_(std=0.3)
+    before = {name: one.clone() for name, one in policy.model.state_dict().items()}
+    policy.save(tmp_path / "saved")
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(saved(IDS).logits, policy.model(IDS).logits, atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(saved(IDS).logits, load(tiny_model).model(IDS).logits, atol=1e-2)
+    assert all(torch.equal(one, before[name]) for name, one in policy.model.state_dict().items())
+    assert load(tmp_path / "saved").eos_ids == policy.eos_ids
+
+
+@torch.no_grad()
+def test_adapters_can_be_switched_off(tiny_model: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2})
+    for one in policy.trainable().values():
+        one.normal_()
+    assert policy.adapters is not None
+    with policy.adapters.disabled():
+        off = policy.hidden(input_ids=IDS)
+    assert torch.equal(off, load(tiny_model).hidden(input_ids=IDS))
+    assert not torch.allclose(policy.hidden(input_ids=IDS), off)
+
+
+@torch.no_grad()
+def test_dropout_is_on_in_training_only(tiny_model: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2, "dropout": 0.5})
+    for one in policy.trainable().values():
+        one.normal_()
+    with policy.dropout():
+        assert not torch.equal(policy.hidden(input_ids=IDS), policy.hidden(input_ids=IDS))
+    assert torch.equal(policy.hidden(input_ids=IDS), policy.hidden(input_ids=IDS))
+
+
+def test_adapters_for_named_layers(tiny_model: Path) -> None:
+    policy = load(tiny_model, lora=Lora(rank=2, target_modules=["q_proj"]).model_dump())
+    assert {name.split(".lora_")[0].rpartition(".")[2] for name in policy.trainable()} == {"q_proj"}
+    with pytest.raises(ConfigError, match="no layer w_proj") as caught:
+        load(tiny_model, lora=Lora(rank=2, target_modules=["w_proj", "q_proj"]).model_dump())
+    assert "q_proj" in caught.value.hint

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from espo_core.errors import VerifierError
+from espo_core.prompts import Prompt
+from espo_core.rewards import score_responses
+from espo_core.verifiers import Row, Verdict, WeightedVerifier
+
+PROMPTS = [Prompt(text=name, tokens=(1,), row={"answer": name}) for name in ("a", "b")]
+
+
+def equals(completion: str, row: Row) -> Verdict:
+    if completion == "?":
+        raise RuntimeError("cannot judge a question")
+    return Verdict(score=float(completion == row["answer"]), verified=completion != "!")
+
+
+REWARD = [WeightedVerifier(name="equals", weight=2.0, verifier=equals)]
+
+
+def test_each_completion_is_judged_by_its_prompts_row() -> None:
+    scored = score_responses(REWARD, PROMPTS, ["a", "b", "a", "b"])
+    assert scored.rewards().tolist() == [2.0, 0.0, 0.0, 2.0]
+    assert scored.verified().all()
+    assert scored.warnings() == []
+
+
+def test_a_verifier_that_raises_on_some_is_a_warning_and_no_verdict() -> None:
+    scored = score_responses(REWARD, PROMPTS, ["a", "?", "!", "?"])
+    assert scored.verified().tolist() == [True, False, False, False]
+    assert scored.warnings() == [
+        "2 verdicts failed, the first with equals: RuntimeError: cannot judge a question"
+    ]
+
+
+def test_a_verifier_that_always_raises_ends_the_run() -> None:
+    with pytest.raises(VerifierError, match="all 2 responses: equals: RuntimeError: cannot judge") as caught:
+        score_responses(REWARD, PROMPTS, ["?", "?"])
+    assert "verifier's parameters" in caught.value.hint
