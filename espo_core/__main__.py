@@ -26,7 +26,15 @@ from espo_core.progress import RunView
 from espo_core.setup import prepare_evaluator
 from espo_core.trainer import RunInputs, Trainer
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, help=__doc__)
+# \b keeps the lines of the examples apart.
+HELP = str(__doc__).replace("\n\n", "\n\n\b\n", 1)
+app = typer.Typer(
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
 console = Console()
 
 JobFile = Annotated[Path, typer.Argument(help="Job file, YAML or JSON.")]
@@ -86,7 +94,9 @@ def main(arguments: list[str]) -> int:
     if arguments and not arguments[0].startswith("-") and arguments[0] not in ("train", "evaluate"):
         arguments = ["train", *arguments]
     try:
-        app(arguments, prog_name="python -m espo_core", standalone_mode=True)
+        app(arguments, prog_name="python -m espo_core")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
     except EspoError as error:
         Console(stderr=True).print(f"error: {error.message}\n{error.hint}", markup=False, highlight=False)
         return 1

@@ -63,7 +63,7 @@ class ModelSource:
         Raises:
             ModelError: it could not be read.
         """
-        hf_logging.disable_progress_bar()  # a bar per checkpoint would drown the run's own
+        hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # it would drown the run's own
         if self.revision is not None:
             arguments["revision"] = self.revision
         with _explained(self):
