@@ -77,6 +77,7 @@ def check_folder(folder: Path) -> None:
     assert tokenizer.decode(tokenizer.encode("2+x\n"), skip_special_tokens=True) == "2+"
 
 
+@pytest.mark.slow
 def test_the_committed_model_has_the_skill_that_its_card_states() -> None:
     tokenizer: Any = AutoTokenizer.from_pretrained(COMMITTED)
     model: Any = AutoModelForCausalLM.from_pretrained(COMMITTED)
