@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.db import Database
 from api.events.models import JobEvent
-from api.jobs.lifecycle import Cause, allot_number, end_attempt, fail, lock_job
+from api.jobs.lifecycle import Cause, IllegalTransitionError, allot_number, end_attempt, fail, lock_job
 from api.jobs.models import Attempt, Job
 from api.loops.batch import Batch
 from api.loops.effects import apply
@@ -33,13 +33,13 @@ class Absorbed:
 async def absorb(database: Database, job_id: str, batch: Batch) -> Absorbed | None:
     """Stores the batch. None, with nothing changed, when another ingester was first or the attempt is over.
 
-    An event that the database refuses, such as one with a step beyond its integers, is poison as well:
-    otherwise one impossible number would stop the job's stream for ever.
+    What the database refuses, such as a step beyond its integers, or the state machine, is poison as well:
+    otherwise one impossible event would stop the job's stream for ever.
     """
     try:
         return await _absorb(database, job_id, batch)
-    except (DataError, IntegrityError, OverflowError) as error:
-        reason = f"the database refuses events after {batch.cursor.last_seq}: {type(error).__name__}"
+    except (DataError, IntegrityError, OverflowError, IllegalTransitionError) as error:
+        reason = f"the events after {batch.cursor.last_seq} are impossible: {type(error).__name__}"
         return await _absorb(database, job_id, Batch(cursor=batch.cursor, events=(), poison=reason))
 
 

@@ -18,7 +18,7 @@ from api.loops.absorb import Absorbed, absorb
 from api.loops.attempt_keys import acknowledge, close_keys, nudge
 from api.loops.batch import Cursor, Entry, read_batch
 from api.loops.context import Context
-from espo_contracts.wire import RUNS_KEY, run_key, stream_id
+from espo_contracts.wire import RUNS_KEY, job_key, run_key, stream_id
 
 BLOCK_MS = 100
 """How soon a newly opened stream is seen: a blocked read does not know it yet."""
@@ -91,23 +91,26 @@ class Ingester:
             return
         attempt = batch.cursor.attempt
         self._cursors[job_id] = Cursor(attempt=attempt, last_seq=absorbed.last_seq)
+        if absorbed.is_over:
+            del self._cursors[job_id]
         await self._report(job_id, attempt, absorbed)
 
     async def _break(self, job_id: str) -> None:
-        """Deletes a stream with a gap: the sender's next append fails, and it waits for the next opening."""
+        """Forgets a stream with a gap, as Redis itself might: the sender waits for the next opening.
+
+        The hash goes with it, because a hash without a stream says that the attempt is over.
+        """
         seen = self._cursors.pop(job_id)
         if (await self._load({job_id})).get(job_id) == seen:  # else only our cursor was old
             log.warning("the stream of %s does not go on after %d-%d", job_id, seen.attempt, seen.last_seq)
-            await self._context.redis.delete(run_key(job_id))
+            await self._context.redis.delete(run_key(job_id), job_key(job_id))
 
     async def _report(self, job_id: str, attempt: int, absorbed: Absorbed) -> None:
         """Tells Redis what is committed. If that fails the reconciler does it: the commit is what counts."""
         redis = self._context.redis
+        await acknowledge(redis, job_id, attempt, absorbed.last_seq)
         if absorbed.is_over:
-            self._cursors.pop(job_id)
             await close_keys(redis, job_id, attempt)
-        else:
-            await acknowledge(redis, job_id, attempt, absorbed.last_seq)
         if absorbed.is_queued:
             self._context.dispatch_wanted.set()
         await nudge(redis, job_id)

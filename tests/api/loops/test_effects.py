@@ -27,7 +27,7 @@ async def test_success_closes_the_keys(context: Context, worker: HandWorker) -> 
     (attempt,) = await attempts_of(context.database, worker.job_id)
     assert (attempt.outcome, attempt.last_seq) == ("succeeded", 3)
     assert await context.redis.exists(run_key(worker.job_id), beat_key(worker.job_id), RUNS_KEY) == 0
-    assert await context.redis.hget(job_key(worker.job_id), "desired") == b'"cancel"'
+    assert await context.redis.hmget(job_key(worker.job_id), "desired", "committed") == [b'"cancel"', b"3"]
     assert 0 < await context.redis.ttl(job_key(worker.job_id)) <= 3600
     assert await worker.emit(metrics(2)) == [False]  # a stale worker leaves nothing behind
 

@@ -109,6 +109,7 @@ async def test_a_gap_makes_the_sender_go_back(context: Context, worker: HandWork
     assert await worker.send(kept)
     await ingester.step()
     assert not await worker.send(lost)  # no stream: the sender waits for the next opening
+    assert await context.redis.exists(job_key(worker.job_id)) == 0  # and does not think that it is fenced
     for _ in range(2):
         await reconciler.tick(listened_seconds=1)
     assert (await worker.assignment()).opened != opened
