@@ -5,6 +5,7 @@
 # Python that it runs on, not by the image's.
 set -eu
 cd "$(dirname "$0")/.."
-"${PYTHON:-.venv/bin/python}" -m pip download --disable-pip-version-check --quiet \
+rm -f deploy/wheelhouse/*.whl
+"${PYTHON:-.venv/bin/python}" -m pip download --disable-pip-version-check -qq \
     --python-version "${PYTHON_VERSION:-3.11}" --only-binary=:all: --dest deploy/wheelhouse \
     -c requirements.lock -r deploy/requirements-api.txt -r deploy/requirements-worker.txt async-timeout "$@"

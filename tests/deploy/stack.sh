@@ -4,6 +4,8 @@
 set -euo pipefail
 folder=$1
 project=espo-test
+# The caller's settings would count more than those of the file below.
+unset "${!ESPO_@}" "${!COMPOSE_@}"
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 files=(-f docker-compose.yml)
 mkdir -p "$folder/models"
