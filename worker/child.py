@@ -112,4 +112,8 @@ def _end_at_end_of_input() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    status = main(int(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without the libraries' teardown: it takes two seconds to free what the system frees at once.
+    os._exit(status)
