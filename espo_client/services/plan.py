@@ -21,7 +21,7 @@ def environment(home: Path, redis: RedisPlan | None) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if name not in CLIENT_ONLY}
     settings = {"ESPO_HOME": str(home), "ESPO_MODEL_PATH": model_path(home), "PYTHONUNBUFFERED": "1"}
     if redis is not None:
-        settings |= {"ESPO_REDIS_URL": redis.redis_url, "ESPO_BROKER_URL": redis.broker_url}
+        settings |= {"ESPO_REDIS_URL": redis.url, "ESPO_BROKER_URL": redis.url}
     return inherited | settings
 
 

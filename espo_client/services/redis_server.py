@@ -10,14 +10,12 @@ import secrets
 import shutil
 import socket
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import quote
 
 from espo_client.errors import ServiceError
 
-# sun_path holds 108 bytes on Linux and 104 on macOS, with the closing zero.
-LONGEST_SOCKET_PATH = 100
+HOST = "127.0.0.1"
 OLDEST_VERSION = (6, 2)
 
 
@@ -26,40 +24,38 @@ class RedisPlan:
     """How to start the server, and how others reach it."""
 
     arguments: list[str]
-    address: str | tuple[str, int]
-    """Path of a unix socket, else loopback host and port."""
-    password: str
-    redis_url: str
-    broker_url: str
-    """The same address in Celery's spelling."""
+    port: int
+    password: str = field(repr=False)
+
+    @property
+    def url(self) -> str:
+        """For redis-py and, in the same spelling, for Celery's broker."""
+        return f"redis://:{self.password}@{HOST}:{self.port}/0"
 
     def answers(self) -> bool:
         """Whether the server answers a PING (an error answer while it loads its data is none)."""
-        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
-        words = f"AUTH {self.password}\r\nPING\r\n" if self.password else "PING\r\n"
-        with socket.socket(family, socket.SOCK_STREAM) as connection:
-            connection.settimeout(1.0)
-            try:
-                connection.connect(self.address)
-                connection.sendall(words.encode())
-                return connection.recv(256).endswith(b"+PONG\r\n")
-            except OSError:
-                return False
+        try:
+            with socket.create_connection((HOST, self.port), timeout=1.0) as connection:
+                connection.sendall(f"AUTH {self.password}\r\nPING\r\n".encode())
+                return _read_line(connection) == b"+OK" and _read_line(connection) == b"+PONG"
+        except OSError:
+            return False
 
 
 def plan(home: Path) -> RedisPlan:
-    """A server with its data in `home/redis`, reachable by this user only.
+    """A server with its data in `home/redis`, on loopback behind a password that only its children know.
+
+    A unix socket would need none, but its path is bounded to about a hundred bytes, and Celery and redis-py
+    take other options for it than for a port: one way that is always taken is one way that is tested.
 
     Raises:
         ServiceError: there is no server program.
     """
     folder = home / "redis"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    program = find_program()
-    socket_path = str(home / "redis.sock")
-    if len(os.fsencode(socket_path)) <= LONGEST_SOCKET_PATH:
-        return _on_socket(program, folder, socket_path)
-    return _on_loopback(program, folder)
+    port, password = _free_port(), secrets.token_hex(16)
+    config = _write_config(folder, port=port, password=password)
+    return RedisPlan(arguments=[find_program(), str(config)], port=port, password=password)
 
 
 def find_program() -> str:
@@ -98,39 +94,29 @@ def _bundled_program() -> Path | None:
     return program if os.access(program, os.X_OK) else None
 
 
-def _on_socket(program: str, folder: Path, path: str) -> RedisPlan:
-    config = _write_config(folder, {"port": "0", "unixsocket": path, "unixsocketperm": "700"})
-    return RedisPlan(
-        arguments=[program, str(config)],
-        address=path,
-        password="",
-        redis_url=f"unix://{quote(path)}?db=0",
-        broker_url=f"redis+socket://{quote(path)}?virtual_host=0",
-    )
-
-
-def _on_loopback(program: str, folder: Path) -> RedisPlan:
-    port, password = _free_port(), secrets.token_hex(16)
-    config = _write_config(folder, {"port": str(port), "bind": "127.0.0.1", "requirepass": password})
-    url = f"redis://:{password}@127.0.0.1:{port}/0"
-    return RedisPlan(
-        arguments=[program, str(config)],
-        address=("127.0.0.1", port),
-        password=password,
-        redis_url=url,
-        broker_url=url,
-    )
+def _read_line(connection: socket.socket) -> bytes:
+    """A short line, byte by byte, so that nothing of the next is taken."""
+    line = b""
+    while not line.endswith(b"\r\n") and len(line) < 256:
+        byte = connection.recv(1)
+        if not byte:
+            break
+        line += byte
+    return line.strip()
 
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return int(probe.getsockname()[1])
 
 
-def _write_config(folder: Path, settings: dict[str, str]) -> Path:
+def _write_config(folder: Path, *, port: int, password: str) -> Path:
     """A file and not arguments, because arguments, and so the password, are shown to every user by `ps`."""
-    common = {
+    settings = {
+        "bind": HOST,
+        "port": str(port),
+        "requirepass": password,
         "dir": str(folder),
         "daemonize": "no",
         "appendonly": "yes",
@@ -143,7 +129,7 @@ def _write_config(folder: Path, settings: dict[str, str]) -> Path:
     path = folder / "redis.conf"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        for name, value in (common | settings).items():
+        for name, value in settings.items():
             escaped = value.replace("\\", "\\\\").replace('"', '\\"')
             file.write(f'{name} "{escaped}"\n')
     return path
