@@ -16,6 +16,8 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from espo_core.errors import VerifierError
+
 MAX_TEXT = 1_000_000
 """Longer completions get no verdict from a sandboxed verifier."""
 # The child counts CPU time, so that a busy machine changes no verdict. This wall-clock bound is only for a
@@ -35,7 +37,11 @@ class Sandbox:
         self._owner = 0
 
     def ask(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> bool | None:
-        """Returns the child's verdict, or None where it came to none within its CPU seconds."""
+        """Returns the child's verdict, or None where it came to none within its CPU seconds.
+
+        Raises:
+            VerifierError: The kind cannot work at all: a library is missing or broken.
+        """
         request = json.dumps({"kind": kind, "cpu_seconds": cpu_seconds, **arguments}) + "\n"
         with self._lock:
             try:
@@ -60,8 +66,7 @@ class Sandbox:
                     "the sandbox process died: its request took too long or too much memory"
                 )
             reply += piece
-        verdict = json.loads(reply)
-        return verdict if isinstance(verdict, bool) else None
+        return _verdict(json.loads(reply))
 
     def _connected(self) -> socket.socket:
         # After a fork the connection belongs to the parent: sharing it would mix up answers.
@@ -91,6 +96,15 @@ class Sandbox:
             self._child.kill()
             self._child.wait()
         self._connection = self._child = None
+
+
+def _verdict(reply: dict[str, Any]) -> bool | None:
+    if "error" in reply:
+        raise VerifierError(
+            f"a verifier cannot run: {reply['error']}", hint="Install the trainer's requirements again."
+        )
+    verdict = reply.get("verdict")
+    return verdict if isinstance(verdict, bool) else None
 
 
 SANDBOX = Sandbox()

@@ -44,15 +44,18 @@ HANDLERS: dict[str, Callable[[dict[str, Any]], bool | None]] = {
 }
 
 
-def prepare(kind: str) -> None:
-    """Imports what a kind needs, so that the second that takes is not charged to its first request."""
-    if kind == "math":
-        import math_verify  # noqa: F401
+def unusable(kind: str) -> str | None:
+    """Imports what a kind needs (not charged to its first request); returns why it cannot, or None."""
+    try:
+        if kind == "math":
+            import math_verify  # noqa: F401
+    except Exception as error:  # noqa: BLE001  (whatever a broken installation raises, the caller reports it)
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
-def answer(request: dict[str, Any]) -> bool | None:
+def verdict(request: dict[str, Any]) -> bool | None:
     """Returns a handler's verdict, None where it fails, and dies if it exceeds its CPU seconds."""
-    prepare(request["kind"])
     signal.setitimer(signal.ITIMER_PROF, request["cpu_seconds"])
     try:
         return HANDLERS[request["kind"]](request)
@@ -60,6 +63,13 @@ def answer(request: dict[str, Any]) -> bool | None:
         return None
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def reply_to(line: str) -> dict[str, Any]:
+    """Returns `{"error": why}` where a kind cannot work at all, else `{"verdict": true, false or null}`."""
+    request = cast("dict[str, Any]", json.loads(line))
+    reason = unusable(request["kind"])
+    return {"verdict": verdict(request)} if reason is None else {"error": reason}
 
 
 def limit_memory() -> None:
@@ -77,7 +87,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with socket.socket(fileno=0) as connection, connection.makefile("rw", encoding="utf-8") as stream:
         for line in stream:
-            stream.write(json.dumps(answer(cast("dict[str, Any]", json.loads(line)))) + "\n")
+            stream.write(json.dumps(reply_to(line)) + "\n")
             stream.flush()
 
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from espo_core.errors import ConfigError
+from espo_core.errors import ConfigError, VerifierError
 from espo_core.verifiers import build_verifier
 from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX, Sandbox
 
@@ -71,6 +72,19 @@ def test_the_process_is_replaced_when_it_is_killed() -> None:
             for _ in range(2)
         ]
         assert answers == [None, True]
+    finally:
+        sandbox.close()
+
+
+def test_a_broken_installation_is_an_error_and_not_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "math_verify.py").write_text("raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sandbox = Sandbox()
+    try:
+        with pytest.raises(VerifierError, match="cannot run: ImportError: broken"):
+            sandbox.ask("math", cpu_seconds=1, reference="1", text="1")
     finally:
         sandbox.close()
 
