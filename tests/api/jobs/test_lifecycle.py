@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -135,19 +133,18 @@ async def test_writers_at_once_number_events_without_gap(database: Database) -> 
     assert job.event_count == 21
 
 
-@settings(max_examples=15, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
 class Walk(RuleBasedStateMachine):
     """Anything may happen in any order: nobody who acts on a job waits for the others."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.folder = tempfile.TemporaryDirectory()
         self.runner = asyncio.Runner()
         self.runner.run(self.open())
         self.final: str | None = None
 
     async def open(self) -> None:
-        self.database = Database(f"sqlite+aiosqlite:///{Path(self.folder.name) / 'walk.db'}")
+        self.database = Database("sqlite+aiosqlite:///:memory:")
         async with self.database.engine.begin() as connection:
             await connection.run_sync(metadata.create_all)
         await submit(self.database)
@@ -155,7 +152,6 @@ class Walk(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.runner.run(self.database.close())
         self.runner.close()
-        self.folder.cleanup()
 
     def do(self, act: Act) -> None:
         self.runner.run(locked(self.database, act))
@@ -229,4 +225,4 @@ class Walk(RuleBasedStateMachine):
         assert previous == job.status
 
 
-TestWalk = Walk.TestCase
+TestWalk = pytest.mark.slow(Walk.TestCase)
