@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import insert, update
+from sqlalchemy import Table, insert, update
 from sqlalchemy.exc import DataError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,6 +17,9 @@ from api.loops.batch import Batch
 from api.loops.effects import apply
 from espo_contracts.events import NumberedEvent
 from espo_contracts.job import FailureCode, JobStatus
+
+# Rows as they are, without the unit of work: several times as fast, and there is nothing to track.
+EVENTS = cast(Table, JobEvent.__table__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ async def _absorb(database: Database, job_id: str, batch: Batch) -> Absorbed | N
         if batch.poison is not None:
             await _poisoned(session, job, batch.poison)
         if rows:
-            await session.execute(insert(JobEvent), rows)
+            await session.execute(insert(EVENTS), rows)
         attempt = await session.get(Attempt, (job_id, batch.cursor.attempt))
         return Absorbed(
             last_seq=batch.last_seq,

@@ -26,6 +26,8 @@ from espo_contracts.job import Desired, JobStatus
 from espo_contracts.wire import Assignment, Hint
 
 POLL_SECONDS = 0.5
+LEAST_PAUSE_SECONDS = 0.02
+"""Between two looks, however many commits announce news."""
 DEVICES = ("cpu", "gpu")
 
 log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Dispatcher:
         await self.dispatch()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._context.dispatch_wanted.wait(), POLL_SECONDS)
+        await self._context.stop.wait(LEAST_PAUSE_SECONDS)
         self._context.dispatch_wanted.clear()
 
     async def dispatch(self) -> None:

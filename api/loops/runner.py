@@ -16,6 +16,7 @@ from api.loops.ingest import Ingester
 from api.loops.receive import Receiver
 from api.loops.reconcile import Reconciler
 from api.loops.serve import StoreServer
+from api.loops.wake import DispatchWaker
 
 Step = Callable[[], Awaitable[None]]
 
@@ -41,7 +42,7 @@ def _ingest(context: Context) -> list[Step]:
 
 
 PARTS: Mapping[str, Callable[[Context], list[Step]]] = {
-    "dispatch": lambda context: [Dispatcher(context).step],
+    "dispatch": lambda context: [Dispatcher(context).step, DispatchWaker(context).step],
     "ingest": _ingest,
     "reconcile": lambda context: [Reconciler(context).step, Housekeeper(context).step],
 }

@@ -11,8 +11,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.loops.attempt_keys import nudge
 from api.loops.context import Context, Stop
 from api.loops.runner import keep_going, run_loops
+from api.loops.wake import DispatchWaker
 from api.settings import REPOSITORY, Settings
 from espo_contracts.wire import queue_name
 from tests.api.loops.actors import HandWorker, events_of, eventually, job_of
@@ -113,3 +115,15 @@ async def _is_reopened(worker: HandWorker, opened: str) -> bool:
 
 async def _has_status(context: Context, job_id: str, status: str) -> bool:
     return (await job_of(context.database, job_id)).status == status
+
+
+async def test_a_nudge_of_another_process_wakes_the_dispatcher(context: Context) -> None:
+    waker = asyncio.create_task(DispatchWaker(context).step())
+
+    async def is_woken() -> bool:
+        await nudge(context.redis, "job-1")
+        return context.dispatch_wanted.is_set()
+
+    await eventually(is_woken)
+    context.stop.set()
+    await waker
