@@ -8,6 +8,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import MaxNLocator
 
 from espo_client.records import Curve, Job
 
@@ -37,7 +39,8 @@ PANELS = (
 
 def write_plot(job: Job, curves: dict[str, Curve], path: Path) -> None:
     """Draws the run into a PNG, written beside its place and moved there when it is whole."""
-    figure = Figure(figsize=(11, 7), dpi=130, layout="constrained", facecolor="white")
+    layout = ConstrainedLayoutEngine(h_pad=0.12, w_pad=0.12)
+    figure = Figure(figsize=(11, 7), dpi=130, layout=layout, facecolor="white")
     axes = figure.subplots(2, 2, sharex=True)
     for axis, panel in zip(axes.flat, PANELS, strict=True):
         _draw(axis, panel, curves)
@@ -68,15 +71,16 @@ def _draw(axis: Axes, panel: Panel, curves: dict[str, Curve]) -> None:
     if not steps:
         axis.text(0.5, 0.5, "not measured", transform=axis.transAxes, ha="center", color="#8a9099")
         return
+    line = values if panel.is_sparse else smooth(values)
     if panel.is_sparse:
-        axis.plot(steps, values, color=panel.color, marker="o", markersize=4, linewidth=2)
+        axis.plot(steps, line, color=panel.color, marker="o", markersize=4, linewidth=2)
         _draw_interval(axis, panel, curves)
     else:
         axis.plot(steps, values, color=panel.color, alpha=0.25, linewidth=1)
-        axis.plot(steps, smooth(values), color=panel.color, linewidth=2)
+        axis.plot(steps, line, color=panel.color, linewidth=2)
     axis.annotate(
-        f"{values[-1]:.3g}",
-        (steps[-1], values[-1]),
+        f"{line[-1]:.3g}",
+        (steps[-1], line[-1]),
         xytext=(6, 0),
         textcoords="offset points",
         color=panel.color,
@@ -104,6 +108,7 @@ def _style(axis: Axes, title: str) -> None:
     axis.grid(color=GRID)
     axis.set_axisbelow(True)
     axis.margins(x=0.03)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axis.tick_params(colors=INK, length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)

@@ -68,4 +68,6 @@ class Tracker:
         status, reason = event.data.get("status"), event.data.get("reason")
         if status in set(JobStatus):
             self.status = JobStatus(status)
-        return f"{status}: {reason}" if reason and status else None
+        # A start and a good end are shown by themselves.
+        is_news = self.status not in (JobStatus.RUNNING, JobStatus.SUCCEEDED)
+        return f"{status}: {reason}" if reason and is_news else None
