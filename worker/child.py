@@ -13,15 +13,9 @@ import os
 import signal
 import sys
 import threading
-import traceback
-from collections.abc import Callable
+from queue import SimpleQueue
 
-import torch
-
-from espo_contracts.events import Event, Failed, Finished
-from espo_contracts.job import FailureCode
-from espo_core.errors import EspoError
-from espo_core.trainer import RunInputs, Trainer
+from espo_contracts.events import Event, Finished
 from worker.order import RunOrder
 
 _PR_SET_PDEATHSIG = 1
@@ -29,73 +23,32 @@ _PR_SET_PDEATHSIG = 1
 
 def main(descriptor: int) -> int:
     """Exit status after one run: 0 when it succeeded."""
+    orders: SimpleQueue[bytes] = SimpleQueue()
     die_with_parent()
-    line = io.FileIO(0, closefd=False).readline()
-    if not line:
-        return 0
-    threading.Thread(target=_end_at_end_of_input, daemon=True).start()
-    order = RunOrder.model_validate_json(line)
+    threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     os.set_inheritable(descriptor, False)
+    # Seconds of work, done only now that the end of our parent ends us too.
+    from worker.training import train
+
+    order = RunOrder.model_validate_json(orders.get())
     with open(descriptor, "w", encoding="utf-8", buffering=1) as lines:
-        teller = _Teller(lines)
-        end = run(order, teller)
-        teller(end)
+        tell = _Teller(lines)
+        end = train(order, tell)
+        tell(end)
     return 0 if isinstance(end, Finished) else 1
 
 
 class _Teller:
-    """Writes events as lines, from any thread, and remembers the last step."""
+    """Writes events as lines, from any thread."""
 
     def __init__(self, lines: io.TextIOBase) -> None:
         self._lines = lines
         self._lock = threading.Lock()
-        self.step = 0
 
     def __call__(self, event: Event) -> None:
+        line = event.model_dump_json() + "\n"
         with self._lock:
-            self.step = max(self.step, getattr(event, "step", 0))
-            self._lines.write(event.model_dump_json() + "\n")
-
-
-def run(order: RunOrder, emit: _Teller) -> Finished | Failed:
-    """How the run of this order ended; its events have been told to `emit`."""
-    inputs = RunInputs(
-        spec=order.spec,
-        work_dir=order.work_dir,
-        model=order.model,
-        data_file=order.data_file,
-        resume=order.resume,
-    )
-    return explained(lambda: Trainer(inputs, emit).run()) or Finished(step=emit.step)
-
-
-def explained(work: Callable[[], None]) -> Failed | None:
-    """What went wrong in `work`, for its user; None when nothing did."""
-    try:
-        work()
-    except EspoError as error:
-        traceback.print_exc()
-        return Failed(code=FailureCode(error.code), message=_bounded(error.message), hint=error.hint)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        traceback.print_exc()
-        return Failed(
-            code=FailureCode.OUT_OF_MEMORY,
-            message=_bounded(f"the run needs more memory than there is: {error}"),
-            hint="Lower optimiser.micro_batch_tokens, rollout.max_new_tokens or rollout.prompts_per_step.",
-        )
-    except Exception as error:  # noqa: BLE001 - the boundary where an unknown error becomes an event
-        traceback.print_exc()
-        return Failed(
-            code=FailureCode.INTERNAL,
-            message=_bounded(f"{type(error).__name__}: {error}"),
-            hint="The log tail shows where; the run starts again from its last checkpoint.",
-            is_retryable=True,
-        )
-    return None
-
-
-def _bounded(message: str) -> str:
-    return message[:4000]
+            self._lines.write(line)
 
 
 def die_with_parent() -> None:
@@ -104,10 +57,12 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _end_at_end_of_input() -> None:
-    """The supervisor never closes our input while it lives; at its end nothing of the run may remain."""
-    while os.read(0, 4096):
-        pass
+def _listen(orders: SimpleQueue[bytes]) -> None:
+    """Take the order, then wait: the supervisor closes our input only by its death, which takes all of us."""
+    with io.FileIO(0, closefd=False) as orders_in:
+        orders.put(orders_in.readline())
+        while orders_in.read(4096):
+            pass
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 

@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     """Class of jobs this worker takes."""
     worker_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")] = socket.gethostname()
     """Name of this machine among the workers; several workers of one machine get a number after it."""
+    worker_spare: bool = True
+    """Keep a warm run process (300 MB) while another runs: after a crash the next begins at once."""
     worker_cache_bytes: Annotated[int, Field(ge=0)] = 20 << 30
     """Data files and checkpoints that came from the store are kept up to this size."""
 

@@ -73,6 +73,7 @@ class Station:
             client=self._client,
             sources=sources,
             nursery=Nursery(child_environment(allow_hub=settings.allow_hub)),
+            keeps_spare=settings.worker_spare,
             shutting_down=threading.Event(),
         )
 

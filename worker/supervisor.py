@@ -49,6 +49,7 @@ class Site:
     client: Redis
     sources: Sources
     nursery: Nursery
+    keeps_spare: bool
     shutting_down: threading.Event
 
 
@@ -77,6 +78,7 @@ class Supervisor:
         self._beats = 0
         self._step = assignment.resume.step or 0 if assignment.resume else 0
         self._progressed_at = time.monotonic()
+        self._has_progressed = False
         self._told_end: End | None = None
 
     def run(self) -> None:
@@ -122,6 +124,9 @@ class Supervisor:
         deadline = time.monotonic() + 3600 * self._assignment.spec.resources.max_hours
         while process.returncode is None and not self._wishes.stop.wait(_WATCH_SECONDS):
             self._tidy()
+            if self._site.keeps_spare and self._has_progressed:
+                # Not earlier: its imports would slow the start down.
+                self._site.nursery.refill()
             if time.monotonic() > deadline:
                 return False
         return True
@@ -178,7 +183,7 @@ class Supervisor:
         """In the thread that listens to the run."""
         step = getattr(event, "step", self._step)
         if step != self._step:
-            self._step, self._progressed_at = step, time.monotonic()
+            self._step, self._progressed_at, self._has_progressed = step, time.monotonic(), True
         if isinstance(event, Checkpoint):
             folder = self._folder / "work" / f"checkpoint-{event.step}"
             self._uploads.add(Freight(checkpoint=event, folder=folder))

@@ -53,7 +53,7 @@ def site(client: Redis, tmp_path: Path) -> Iterator[Site]:
         model_path=str(tmp_path / "models"),
         allow_hub=False,
     )
-    nursery = Nursery({"PATH": os.environ["PATH"]}, [sys.executable, str(PROGRAM)])
+    nursery = Nursery(dict(os.environ), [sys.executable, str(PROGRAM)])
     yield Site(
         worker="test-1",
         device="cpu",
@@ -61,6 +61,7 @@ def site(client: Redis, tmp_path: Path) -> Iterator[Site]:
         client=client,
         sources=sources,
         nursery=nursery,
+        keeps_spare=True,
         shutting_down=threading.Event(),
     )
     nursery.close()

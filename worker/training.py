@@ -1,0 +1,59 @@
+"""One run of the trainer, and how it ended in words for its user. Only the run process imports this."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+import torch
+
+from espo_contracts.events import Event, Failed, Finished
+from espo_contracts.job import FailureCode
+from espo_core.errors import EspoError
+from espo_core.trainer import RunInputs, Trainer
+from worker.order import RunOrder
+
+_MESSAGE_CHARACTERS = 4000
+
+
+def train(order: RunOrder, emit: Callable[[Event], None]) -> Finished | Failed:
+    """How the run of this order ended; its events have been told to `emit`."""
+    inputs = RunInputs(
+        spec=order.spec,
+        work_dir=order.work_dir,
+        model=order.model,
+        data_file=order.data_file,
+        resume=order.resume,
+    )
+    failed = explained(lambda: Trainer(inputs, emit).run())
+    return failed or Finished(step=order.spec.schedule.steps)
+
+
+def explained(work: Callable[[], None]) -> Failed | None:
+    """What went wrong in `work`; None when nothing did."""
+    try:
+        work()
+    except EspoError as error:
+        return _failed(error, FailureCode(error.code), error.message, error.hint)
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        return _failed(
+            error,
+            FailureCode.OUT_OF_MEMORY,
+            f"the run needs more memory than there is: {error}",
+            "Lower optimiser.micro_batch_tokens, rollout.max_new_tokens or rollout.prompts_per_step.",
+        )
+    except Exception as error:  # noqa: BLE001 - the boundary where an unknown error becomes an event
+        failed = _failed(
+            error,
+            FailureCode.INTERNAL,
+            f"{type(error).__name__}: {error}",
+            "The log tail shows where; the run starts again from its last checkpoint.",
+        )
+        return failed.model_copy(update={"is_retryable": True})
+    return None
+
+
+def _failed(error: BaseException, code: FailureCode, message: str, hint: str) -> Failed:
+    """The trace goes to the log tail, not into the message."""
+    traceback.print_exception(error)
+    return Failed(code=code, message=message[:_MESSAGE_CHARACTERS], hint=hint)
