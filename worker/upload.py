@@ -24,6 +24,7 @@ from espo_transfer import FolderSource, serve
 PARALLEL = 2
 _POLL_SECONDS = 0.1
 _OUTAGE_SECONDS = 0.5
+_REFUSE_SECONDS = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,9 @@ class Uploads:
         try:
             self._settle(freight, self._until_answered(field, freight))
         finally:
+            if self._abort.is_set():
+                files.clear()  # from here on requests are refused, so that the receiver need not wait in vain
+                served.wait(_REFUSE_SECONDS)
             served.set()
             server.join()
 
