@@ -11,9 +11,9 @@ from tests.e2e.service import Service
 
 
 @pytest.fixture
-def service(tmp_path: Path, redis_url: str, database_url: str) -> Iterator[Service]:
+def service(home: Path, redis_url: str, database_url: str) -> Iterator[Service]:
     """API and one worker, ready and idle; stopped at the end, with no process left."""
-    running = Service(home=tmp_path, redis_url=redis_url, database_url=database_url)
+    running = Service(home=home, redis_url=redis_url, database_url=database_url)
     running.prepare()
     try:
         running.start("api")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -15,19 +14,15 @@ from typing import Any, TypeVar
 
 import httpx
 import psutil
+import redis
 
 from espo_client.client import EspoClient
+from espo_client.records import JobDetail
+from tests.servers import free_port
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until(claim: Callable[[], T], *, seconds: float, what: str) -> T:
@@ -78,7 +73,7 @@ class Service:
             ]  # fmt: skip
         return [
             PYTHON, "-m", "celery", "-A", "worker.celery_app", "worker",
-            "-P", "threads", "-c", "1", "-Q", "espo.cpu", "-n", f"{name}@%h", "--loglevel", "warning",
+            "-Q", "espo.cpu", "-n", f"{name}@%h", "--loglevel", "warning",
         ]  # fmt: skip
 
     def start(self, name: str) -> None:
@@ -126,9 +121,57 @@ class Service:
         path = self.home / f"{name}.log"
         return path.read_text(errors="replace")[-4000:] if path.exists() else ""
 
+    def submit(self, document: dict[str, Any]) -> str:
+        with self.client as client:
+            return client.submit(document).id
+
+    def job(self, job: str) -> JobDetail:
+        with self.client as client:
+            return client.get(job)
+
+    def reach_step(self, job: str, step: int) -> None:
+        wait_until(lambda: self.job(job).progress.step >= step, seconds=90, what=f"{job} reaches step {step}")
+
+    def wait_finished(self, job: str, seconds: float = 150) -> JobDetail:
+        """The job when it has come to its end."""
+
+        def ended() -> JobDetail | None:
+            found = self.job(job)
+            return found if found.status.is_terminal else None
+
+        return wait_until(ended, seconds=seconds, what=f"{job} ends; worker's log: {self.log('worker')}")
+
+    def metrics(self, job: str) -> dict[int, dict[str, Any]]:
+        """Effective figures by step, without those that depend on the machine's speed and memory.
+
+        Fails when a step has two effective rows.
+        """
+        with self.client as client:
+            events = [event for event in client.past_events(job) if event.type == "metrics"]
+        effective = [event.data for event in events if not event.is_superseded]
+        by_step = {int(data["step"]): _without_machine(data["values"]) for data in effective}
+        assert len(by_step) == len(effective), "a step has two effective rows"
+        return by_step
+
+    def final_weights(self, job: str) -> str:
+        """SHA-256 of the newest checkpoint's weights."""
+        with self.client as client:
+            files = client.checkpoint(job).files
+        return next(entry.sha256 for entry in files if entry.name == "model.safetensors")
+
     def run_processes(self) -> list[psutil.Process]:
         """The processes that train: children of the workers."""
         return [child for process in self.processes.values() for child in _children(process.pid)]
+
+    def training_process(self) -> psutil.Process:
+        """The run process that is at work; the other ones wait for their job."""
+        return max(self.run_processes(), key=lambda process: process.cpu_percent(0.3))
+
+    def lasting_keys(self, job: str) -> list[str]:
+        """Keys of a job in Redis that do not expire by themselves."""
+        with redis.Redis.from_url(self.redis_url) as connection:
+            keys = [key for key in connection.keys("*") if job in key.decode()]
+            return [key.decode() for key in keys if connection.ttl(key) == -1]
 
     def stop(self) -> None:
         for process in self.processes.values():
@@ -149,6 +192,11 @@ def _children(pid: int) -> Iterator[psutil.Process]:
     for child in children:
         if "worker.child" in " ".join(child.cmdline()):
             yield child
+
+
+def _without_machine(values: dict[str, Any]) -> dict[str, Any]:
+    varying = ("time/", "memory/", "rollout/tokens_per_second")
+    return {name: value for name, value in values.items() if not name.startswith(varying)}
 
 
 def job_document(**changes: Any) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""The main job, by REST: submitted, trained, polled, watched, downloaded, loaded; and cancelled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from espo_contracts.job import JobStatus
+from espo_transfer.digest import sha256_of
+from tests.e2e.service import ROOT, Service, job_document, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+def train_without_the_service(document: dict[str, Any], folder: Path) -> Path:
+    """The last checkpoint of the same job, trained by the library alone."""
+    path = folder / "job.yaml"
+    path.write_text(yaml.safe_dump(document))
+    command = [sys.executable, "-m", "espo_core", str(path), "--output", str(folder / "run")]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return max((folder / "run").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+
+
+def test_the_main_job_from_submit_to_a_loaded_model(service: Service, tmp_path: Path) -> None:
+    job = service.submit(job_document())
+    done = service.wait_finished(job)
+    assert done.status is JobStatus.SUCCEEDED, done.error
+    assert sorted(service.metrics(job)) == list(range(1, 41))
+    with service.client as client:
+        checkpoint = client.download(job, tmp_path / "model")
+        assert next(found.step for found in client.checkpoints(job)) == 40
+    for entry in checkpoint.files:
+        assert sha256_of(tmp_path / "model" / entry.name) == entry.sha256
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    answer = model.generate(**tokenizer("2 6 8>16:", return_tensors="pt"), max_new_tokens=8, do_sample=False)
+    assert torch.isfinite(model(answer).logits).all()
+    local = train_without_the_service(job_document(), tmp_path)
+    assert sha256_of(local / "model.safetensors") == service.final_weights(job)
+
+
+def test_a_cancel_acts_within_two_seconds_in_the_middle_of_a_rollout(service: Service) -> None:
+    # One step of this job samples for minutes.
+    long = job_document(rollout={"group_size": 64, "prompts_per_step": 2048, "max_new_tokens": 64})
+    job = service.submit(long)
+    wait_until(lambda: service.job(job).status is JobStatus.RUNNING, seconds=60, what="the job starts")
+    time.sleep(1.0)  # into the rollout
+    trainer = service.training_process()
+    start = time.monotonic()
+    with service.client as client:
+        client.cancel(job)
+    wait_until(lambda: not trainer.is_running(), seconds=2, what="the run process is gone")
+    assert service.wait_finished(job, seconds=5).status is JobStatus.CANCELLED
+    assert time.monotonic() - start < 5
+    next_job = service.submit(job_document())
+    assert service.wait_finished(next_job).status is JobStatus.SUCCEEDED, "the worker serves on"
+
+
+def test_no_key_in_redis_and_no_file_is_left_behind(service: Service) -> None:
+    job = service.submit(job_document())
+    service.wait_finished(job)
+    wait_until(
+        lambda: service.lasting_keys(job) == [], seconds=10, what="every key of the job is gone or expires"
+    )
+    wait_until(
+        lambda: not list((service.home / "tmp").glob("*")), seconds=10, what="no temporary file of the API"
+    )
+    wait_until(
+        lambda: not [path for path in (service.home / "worker").rglob("*") if job in path.name],
+        seconds=10,
+        what="no spool and no checkpoint folder of the worker",
+    )
+
+
+def test_one_tenant_does_not_see_the_other(service: Service) -> None:
+    job = service.submit(job_document(schedule={"steps": 1}))
+    output = service.run("api.auth", "create", "--project", "other", "--name", "other")
+    key = next(word for word in output.split() if word.startswith("espo_"))
+    for path in ("", "/events", "/metrics", "/samples", "/logs", "/checkpoints", "/checkpoints/latest"):
+        answer = httpx.get(
+            f"{service.base_url}/v1/jobs/{job}{path}", headers={"Authorization": f"Bearer {key}"}
+        )
+        assert answer.status_code == 404, path
+    service.wait_finished(job)
