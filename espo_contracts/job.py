@@ -24,7 +24,7 @@ from espo_contracts.spec import (
 )
 
 JobName = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Tag = Annotated[str, StringConstraints(pattern=r"^[\w.:/@-]{1,64}$")]
+Tag = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:/@-]{1,64}$")]
 
 
 class JobSpec(Part):

@@ -10,11 +10,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
-HubId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.-]{0,95}/[\w.-]{1,95}$")]
-Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][\w.\-/]{0,127}$")]
+# Classes are spelled out: \w would be all of Unicode here but ASCII in JSON Schema, and its bounded
+# repetition compiles into tens of megabytes.
+HubId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9_.-]{1,95}$")]
+Revision = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-/]{0,127}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^job-[0-9a-f]{32}$")]
 FileId = Annotated[str, StringConstraints(pattern=r"^file-[0-9a-f]{32}$")]
-Column = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w{0,63}$")]
+Column = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 PartName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Parameters = Annotated[dict[str, JsonValue], Field(max_length=64)]
 
