@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
@@ -97,10 +99,14 @@ class Receiver:
         await self._touch(entry)
         if await asyncio.to_thread(self._is_stored, entry):
             return
-        target = self._context.settings.home / "tmp" / entry.sha256
-        await asyncio.to_thread(self._fetch, place, entry)
-        await self._touch(entry)  # a long transfer may have outlasted the first one
-        await asyncio.to_thread(self._context.store.adopt, target, entry.sha256)
+        # A name of its own: two offers that are received at once often share a file, such as the tokenizer.
+        target = self._context.settings.home / "tmp" / uuid.uuid4().hex
+        try:
+            await asyncio.to_thread(self._fetch, place, entry, target)
+            await self._touch(entry)  # a long transfer may have outlasted the first one
+            await asyncio.to_thread(self._context.store.adopt, target, entry.sha256)
+        finally:
+            await asyncio.to_thread(target.unlink, missing_ok=True)
 
     async def _touch(self, entry: FileEntry) -> None:
         async with self._context.database.write() as session:
@@ -112,8 +118,7 @@ class Receiver:
         except KeyError:
             return False
 
-    def _fetch(self, place: str, entry: FileEntry) -> None:
-        target = self._context.settings.home / "tmp" / entry.sha256
+    def _fetch(self, place: str, entry: FileEntry, target: Path) -> None:
         with connect(self._context.settings.redis_url) as client:
             fetch(client, place, entry, target, self._context.stop.thread, patience_seconds=LEASE_SECONDS)
 

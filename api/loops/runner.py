@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from api.loops.context import Context, Stop
 from api.loops.dispatch import Dispatcher
@@ -26,7 +26,7 @@ STOP_SECONDS = 20.0
 """An upload's last chunk, or SQLite's lock, may keep a step that long; then it is cancelled."""
 
 # What passes by itself: a line in the log is enough. Anything else is a defect, and gets its trace.
-OUTAGES = (RedisError, OperationalError, OSError)
+OUTAGES = (RedisError, OperationalError, InterfaceError, OSError)
 
 log = logging.getLogger(__name__)
 

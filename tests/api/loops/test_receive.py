@@ -100,6 +100,20 @@ async def test_a_checkpoint_travels_into_the_store_and_becomes_visible(
     await sending
 
 
+async def test_offers_with_a_file_in_common_are_received_at_once(
+    context: Context, make_job: MakeJob, folder: Path
+) -> None:
+    workers = [await dispatched(context, await make_job(created_at=float(age))) for age in range(2)]
+    fields = [await offer(context, worker, files_of(folder)) for worker in workers]
+    sending = [serving(context, field, folder) for field in fields]
+    receiver = Receiver(context)
+    await asyncio.gather(receiver.step(), receiver.step())
+    assert [(await answer(context, field)).state for field in fields] == ["stored", "stored"]
+    assert files_of(context.settings.home / "tmp") == []
+    context.stop.set()
+    await asyncio.gather(*sending)
+
+
 @pytest.mark.usefixtures("receiving")
 async def test_known_bytes_are_not_sent_again(context: Context, worker: HandWorker, folder: Path) -> None:
     """Nobody serves the field: an answer can only come from what the store has."""

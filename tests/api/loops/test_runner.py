@@ -7,17 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
+from sqlalchemy import make_url
+from sqlalchemy.exc import OperationalError
 
 from api.loops.attempt_keys import nudge
 from api.loops.context import Context, Stop
+from api.loops.ingest import Ingester
 from api.loops.runner import keep_going, run_loops
 from api.loops.wake import DispatchWaker
 from api.settings import REPOSITORY, Settings
 from espo_contracts.wire import queue_name
-from tests.api.loops.actors import HandWorker, events_of, eventually, job_of
+from tests.api.loops.actors import HandWorker, dispatched, events_of, eventually, job_of
 from tests.api.loops.conftest import MakeJob
 from tests.api.loops.samples import FINISHED, STARTED, metrics
 from tests.servers import RedisServer
@@ -73,6 +77,36 @@ async def test_redis_killed_and_started_empty_in_mid_run(
     assert [row.step for row in rows] == [1, 2, 3]
 
 
+async def test_a_database_that_drops_connections_in_mid_run(
+    context: Context, make_job: MakeJob, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    if context.database.is_sqlite:
+        pytest.skip("SQLite has no connections to drop")
+    ingester = Ingester(context)
+    worker = await dispatched(context, await make_job())
+    loops = asyncio.create_task(keep_going("ingest", ingester.step, context.stop))
+    try:
+        await worker.emit(STARTED)
+        for step in range(1, 31):
+            await worker.emit(metrics(step))
+            await asyncio.to_thread(_drop_connections, request.getfixturevalue("postgres_url"), database_url)
+        await worker.emit(FINISHED)
+        await eventually(lambda: _has_status(context, worker.job_id, "succeeded"), seconds=30)
+    finally:
+        context.stop.set()
+        await loops
+    rows = await events_of(context.database, worker.job_id, "metrics")
+    assert [row.step for row in rows] == list(range(1, 31))
+
+
+def _drop_connections(server: str, url: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        name = make_url(url).database
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+        )
+
+
 async def test_loops_as_a_process_of_their_own_end_with_sigterm(
     context: Context, make_job: MakeJob, database_url: str, redis_url: str
 ) -> None:
@@ -114,7 +148,10 @@ async def _is_reopened(worker: HandWorker, opened: str) -> bool:
 
 
 async def _has_status(context: Context, job_id: str, status: str) -> bool:
-    return (await job_of(context.database, job_id)).status == status
+    try:
+        return (await job_of(context.database, job_id)).status == status
+    except OperationalError:  # this test has just dropped the connection
+        return False
 
 
 async def test_a_nudge_of_another_process_wakes_the_dispatcher(context: Context) -> None:
