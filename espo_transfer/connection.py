@@ -26,5 +26,4 @@ def connect(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         # Half-open connections after a network cut are found before the call that needs them.
         health_check_interval=25,
-        socket_keepalive=True,
     )
