@@ -36,9 +36,9 @@ log = logging.getLogger(__name__)
 class Dispatcher:
     """Any number of them may run: the job's row decides who makes an attempt."""
 
-    def __init__(self, context: Context, hints: Hints | None = None) -> None:
+    def __init__(self, context: Context, hints: Hints) -> None:
         self._context = context
-        self._hints = hints or Hints(context.settings.broker_url)
+        self._hints = hints
 
     async def step(self) -> None:
         """One round over the device classes, then a wait for news."""

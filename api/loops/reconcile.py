@@ -38,12 +38,10 @@ log = logging.getLogger(__name__)
 class Reconciler:
     """Any number of them may run: each decision is taken under the job's lock."""
 
-    def __init__(
-        self, context: Context, hints: Hints | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, context: Context, hints: Hints, clock: Callable[[], float] = time.monotonic) -> None:
         self._context = context
         self._clock = clock
-        self._hints = hints or Hints(context.settings.broker_url)
+        self._hints = hints
         self._watches: dict[tuple[str, int], Watch] = {}
         self._looked_at = clock()
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.checkpoints.models import Checkpoint
+from api.checkpoints.quality import best
 from api.jobs.models import Job
 from espo_contracts.job import JobStatus
-
-# The first that a checkpoint has decides; each is better when it is higher.
-QUALITY = ("held_out/greedy", "reward/mean")
 
 
 async def prune(session: AsyncSession, job: Job) -> None:
@@ -23,21 +19,12 @@ async def prune(session: AsyncSession, job: Job) -> None:
     rows = select(Checkpoint).where(Checkpoint.job_id == job.id).order_by(Checkpoint.step)
     checkpoints = (await session.scalars(rows)).all()
     keep = job.resolved["schedule"]["keep"]
-    surplus = {row.step for row in checkpoints[:-keep]} - {best_step(checkpoints)}
+    surplus = {row.step for row in checkpoints[:-keep] if row is not best(checkpoints)}
     surplus -= await _bases(session, job) if surplus else set()
     if surplus:
         await session.execute(
             delete(Checkpoint).where(Checkpoint.job_id == job.id, Checkpoint.step.in_(surplus))
         )
-
-
-def best_step(checkpoints: Sequence[Checkpoint]) -> int | None:
-    """Step of the best checkpoint, the later one of two equals; None when none was measured."""
-    for name in QUALITY:
-        measured = [(value, row.step) for row in checkpoints if (value := row.metrics.get(name)) is not None]
-        if measured:
-            return max(measured)[1]
-    return None
 
 
 async def _bases(session: AsyncSession, job: Job) -> set[int]:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from api.loops.context import Context, Stop
 from api.loops.dispatch import Dispatcher
+from api.loops.hints import Hints
 from api.loops.housekeeping import Housekeeper
 from api.loops.ingest import Ingester
 from api.loops.receive import Receiver
@@ -35,28 +36,38 @@ RECEIVERS = 2
 STORE_SERVERS = 2
 
 
-def _ingest(context: Context) -> list[Step]:
+def _dispatch(context: Context, hints: Hints) -> list[Step]:
+    return [Dispatcher(context, hints).step, DispatchWaker(context).step]
+
+
+def _ingest(context: Context, _: Hints) -> list[Step]:
     receiver = Receiver(context)
     servers = [StoreServer(context).step for _ in range(STORE_SERVERS)]
     return [Ingester(context).step, *[receiver.step] * RECEIVERS, *servers]
 
 
-PARTS: Mapping[str, Callable[[Context], list[Step]]] = {
-    "dispatch": lambda context: [Dispatcher(context).step, DispatchWaker(context).step],
+def _reconcile(context: Context, hints: Hints) -> list[Step]:
+    return [Reconciler(context, hints).step, Housekeeper(context).step]
+
+
+PARTS: Mapping[str, Callable[[Context, Hints], list[Step]]] = {
+    "dispatch": _dispatch,
     "ingest": _ingest,
-    "reconcile": lambda context: [Reconciler(context).step, Housekeeper(context).step],
+    "reconcile": _reconcile,
 }
 
 
 async def run_loops(names: Iterable[str], context: Context) -> None:
     """Runs the named loops until `context.stop`, and returns when all have ended."""
-    steps = [(name, step) for name in names for step in PARTS[name](context)]
+    hints = Hints(context.settings.broker_url)
+    steps = [(name, step) for name in names for step in PARTS[name](context, hints)]
     tasks = [asyncio.create_task(keep_going(name, step, context.stop)) for name, step in steps]
     try:
         await context.stop.wait()
     finally:
         context.stop.set()  # also when this coroutine is cancelled, since threads cannot be
         await _end(tasks)
+        await hints.close()
 
 
 async def keep_going(name: str, step: Step, stop: Stop) -> None:
