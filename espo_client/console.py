@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,9 +18,11 @@ from typer.core import TyperGroup
 
 from espo_client.errors import EspoApiError, EspoClientError, EspoConnectionError, RunError
 
-out = Console()
+# Into a pipe or a file go whole lines, however wide a terminal would be.
+out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True)
 
+WORDS = ("", "name")
 FAILED, JOB_FAILED, UNREACHABLE, INTERRUPTED = 1, 3, 4, 130
 
 
@@ -62,8 +65,8 @@ def print_table(*columns: str, rows: Iterable[Iterable[str]], empty: str) -> Non
     """Prints a table, or what it means that there is nothing to show."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        # Identifiers are to be copied: they are never shortened.
-        table.add_column(column, no_wrap=column == "id", overflow="fold")
+        # Only what people wrote may take several lines; identifiers are to be copied.
+        table.add_column(column, no_wrap=column not in WORDS, overflow="fold")
     for row in rows:
         table.add_row(*row)
     out.print(table if table.row_count else empty)
@@ -72,6 +75,15 @@ def print_table(*columns: str, rows: Iterable[Iterable[str]], empty: str) -> Non
 def clock(seconds: float) -> str:
     """A moment in local time."""
     return datetime.fromtimestamp(seconds, tz=UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def age(seconds: float) -> str:
+    """How long ago a moment was, roughly."""
+    passed = max(0.0, time.time() - seconds)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if passed >= 2 * length:
+            return f"{passed / length:.0f} {unit}"
+    return f"{passed:.0f} s"
 
 
 def size(count: int) -> str:
@@ -99,5 +111,5 @@ def _advice(error: EspoClientError) -> str:
     if isinstance(error, EspoApiError) and error.status == 401:
         return "\n  The key is not valid here: `espo up` writes a new one, or set ESPO_API_KEY."
     if isinstance(error, EspoApiError) and error.status == 404:
-        return "\n  `espo jobs`, `espo files` and `espo models` list what there is."
+        return "\n  `espo jobs`, `espo checkpoints` and `espo files` list what there is."
     return ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -11,7 +10,7 @@ from typing import BinaryIO
 import httpx
 
 from espo_client.errors import DownloadError
-from espo_client.transport import ATTEMPTS, Transport, wait_seconds
+from espo_client.transport import Transport
 from espo_contracts.events import FileEntry
 
 OnBytes = Callable[[int], None]
@@ -59,19 +58,18 @@ def download_file(transport: Transport, url: str, entry: FileEntry, target: Path
 
 
 def _fetch(transport: Transport, url: str, entry: FileEntry, part: Path, on_bytes: OnBytes) -> None:
-    """Appends to `part` until it has the size of `entry`; gives up when several connections bring nothing."""
+    """Appends to `part` until it has the size of `entry`; gives up when nothing comes for long."""
     with part.open("ab") as file:
         _cut(file, entry.size)
         on_bytes(file.tell())
-        failures = 0
+        patience = transport.patience()
         while file.tell() < entry.size:
             before = file.tell()
             error = _append(transport, url, file, on_bytes)
-            failures = 0 if file.tell() > before else failures + 1
-            if failures >= ATTEMPTS:
+            if file.tell() > before:
+                patience = transport.patience()
+            elif not patience.wait():
                 raise transport.unreachable(error or httpx.ReadError("the connection closed early"))
-            if failures:
-                time.sleep(wait_seconds(failures))
 
 
 def _append(transport: Transport, url: str, file: BinaryIO, on_bytes: OnBytes) -> httpx.TransportError | None:

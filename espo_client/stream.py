@@ -11,7 +11,7 @@ import httpx_sse
 
 from espo_client.pages import pages
 from espo_client.records import Event, Job
-from espo_client.transport import ATTEMPTS, Transport, wait_seconds
+from espo_client.transport import Transport
 
 POLL_SECONDS = 1.0
 
@@ -25,9 +25,9 @@ def follow(transport: Transport, job_id: str, *, after: int, types: list[str]) -
 
     Raises:
         EspoApiError: the service refused.
-        EspoConnectionError: several connections in a row brought nothing.
+        EspoConnectionError: it stayed away too long.
     """
-    cursor, failures = after, 0
+    cursor, patience = after, transport.patience()
     while True:
         before, error = cursor, None
         try:
@@ -42,11 +42,10 @@ def follow(transport: Transport, job_id: str, *, after: int, types: list[str]) -
             return
         except httpx.TransportError as broken:
             error = broken
-        failures = failures + 1 if cursor == before else 0
-        if error is not None and failures >= ATTEMPTS:
+        if cursor > before or error is None:
+            patience = transport.patience()
+        if not patience.wait() and error is not None:
             raise transport.unreachable(error)
-        if failures:
-            time.sleep(wait_seconds(failures))
 
 
 def _connection(transport: Transport, job_id: str, cursor: int, types: list[str]) -> Iterator[Event]:

@@ -14,11 +14,29 @@ from espo_client.errors import EspoApiError, EspoConnectionError
 
 RETRIED_STATUSES = frozenset({408, 429, 502, 503, 504})
 REPEATABLE_METHODS = frozenset({"GET", "HEAD", "DELETE"})
-ATTEMPTS = 6
+# Nobody there at the first call is told soon; a service that answered before is restarting and comes back.
+FIRST_PATIENCE_SECONDS = 4.0
+PATIENCE_SECONDS = 60.0
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 5.0
 # A body may flow for hours, so only silence is bounded; everything else is answered in milliseconds.
 TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+
+class Patience:
+    """How often and how long to try again after a failure."""
+
+    def __init__(self, seconds: float) -> None:
+        self._ends_at = time.monotonic() + seconds
+        self._failures = 0
+
+    def wait(self, response: httpx.Response | None = None) -> bool:
+        """Waits before the next attempt, longer each time; False at once when patience is over."""
+        if time.monotonic() >= self._ends_at:
+            return False
+        self._failures += 1
+        time.sleep(_wait_seconds(self._failures, response))
+        return True
 
 
 class Transport:
@@ -34,6 +52,7 @@ class Transport:
             # The service on loopback must not be looked for behind a company's proxy.
             trust_env=not _is_loopback(self.base_url),
         )
+        self._has_answered = False
 
     def close(self) -> None:
         self._http.close()
@@ -48,21 +67,25 @@ class Transport:
             EspoConnectionError: no answer, after all retries.
         """
         repeatable = method in REPEATABLE_METHODS if is_repeatable is None else is_repeatable
-        for attempt in range(1, ATTEMPTS + 1):
-            is_last = attempt == ATTEMPTS
+        patience = self.patience()
+        while True:
             try:
                 response = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
-                if is_last or not (repeatable or isinstance(error, httpx.ConnectError)):
+                # A connection that was refused carried nothing yet.
+                may_repeat = repeatable or isinstance(error, httpx.ConnectError)
+                if not (may_repeat and patience.wait()):
                     raise self.unreachable(error) from error
-                time.sleep(wait_seconds(attempt))
                 continue
+            self._has_answered = True
             if response.is_success or response.status_code == httpx.codes.NOT_MODIFIED:
                 return response
-            if is_last or not (repeatable and should_retry(response)):
+            if not (repeatable and should_retry(response) and patience.wait(response)):
                 raise EspoApiError.of(response)
-            time.sleep(wait_seconds(attempt, response))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def patience(self) -> Patience:
+        """Patience for one thing that the caller wants; a caller that gets on takes a new one."""
+        return Patience(PATIENCE_SECONDS if self._has_answered else FIRST_PATIENCE_SECONDS)
 
     @contextmanager
     def stream(self, method: str, path: str, **arguments: Any) -> Iterator[httpx.Response]:
@@ -72,6 +95,7 @@ class Transport:
             EspoApiError: the service refused.
         """
         with self._http.stream(method, path, **arguments) as response:
+            self._has_answered = True
             if not response.is_success:
                 response.read()
                 raise EspoApiError.of(response)
@@ -92,12 +116,12 @@ def should_retry(response: httpx.Response) -> bool:
     return response.status_code in RETRIED_STATUSES
 
 
-def wait_seconds(attempt: int, response: httpx.Response | None = None) -> float:
-    """Seconds to wait after `attempt` failed: what the server asks for, else doubling with jitter."""
+def _wait_seconds(failures: int, response: httpx.Response | None) -> float:
+    """Seconds to wait: what the server asks for, else doubling with each failure, with jitter."""
     asked = response.headers.get("retry-after", "") if response is not None else ""
     if asked.isdigit():
         return min(float(asked), 60.0)
-    longest: float = min(FIRST_WAIT_SECONDS * 2 ** (attempt - 1), LONGEST_WAIT_SECONDS)
+    longest: float = min(FIRST_WAIT_SECONDS * 2.0 ** min(failures - 1, 10), LONGEST_WAIT_SECONDS)
     return longest * (0.5 + random.random() / 2)
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from espo_client.client import EspoClient
 from espo_client.commands.arguments import AsJson, Limit
-from espo_client.console import clock, err, out, print_json, print_table, size
+from espo_client.console import age, err, out, print_json, print_table, size
 from espo_client.display import bytes_display
 from espo_client.errors import EspoClientError
 
@@ -55,10 +56,11 @@ def files(
         print_json(found)
         return
     rows = (
-        (file.id, str(file.rows), size(file.bytes), clock(file.created_at), file.filename) for file in found
+        (file.id, str(file.rows), size(file.bytes), age(file.created_at), escape(file.filename))
+        for file in found
     )
     empty = "No files. `espo upload train.jsonl` stores one."
-    print_table("id", "rows", "size", "created", "name", rows=rows, empty=empty)
+    print_table("id", "rows", "size", "age", "name", rows=rows, empty=empty)
 
 
 def models(as_json: AsJson = False) -> None:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from espo_client import job_file
 from espo_client.client import EspoClient
 from espo_client.commands.arguments import LATEST, AsJson, Job, JobFilePath, Limit, job_id
-from espo_client.console import clock, err, out, print_json, print_table
+from espo_client.console import age, err, out, print_json, print_table
 from espo_client.display import bytes_display
 from espo_client.errors import JobFileError, RunError
 from espo_client.records import Job as JobRow
@@ -66,7 +66,11 @@ def validate(file: JobFilePath, as_json: AsJson = False) -> None:
     out.print(f"{file} is a valid job.", style="green", markup=False, highlight=False)
     for name, value in (answer.estimate or {}).items():
         if value is not None:
-            out.print(f"  {name.replace('_', ' ')}: about {value:,.4g}", markup=False, highlight=False)
+            out.print(
+                f"  {name.replace('_', ' ')}: about {float(f'{value:.2g}'):,.0f}",
+                markup=False,
+                highlight=False,
+            )
 
 
 def follow(job: Job = LATEST) -> None:
@@ -100,7 +104,7 @@ def jobs(
     if as_json:
         print_json(found)
         return
-    columns = ("id", "status", "step", "reward", "algorithm", "model", "created", "name")
+    columns = ("id", "status", "step", "reward", "age", "algorithm", "name")
     empty = "No jobs. `espo submit examples/quickstart.yaml` makes one."
     print_table(*columns, rows=(_row(job) for job in found), empty=empty)
 
@@ -157,7 +161,7 @@ def _row(job: JobRow) -> tuple[str, ...]:
     reward = job.latest.get("reward/mean")
     shown = "" if reward is None else f"{reward:.3f}"
     step = f"{job.progress.step}/{job.progress.total_steps}"
-    return job.id, job.status.value, step, shown, job.algorithm, job.model, clock(job.created_at), job.name
+    return job.id, job.status.value, step, shown, age(job.created_at), job.algorithm, escape(job.name)
 
 
 def _where(job: JobDetail) -> str:

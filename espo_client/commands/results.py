@@ -11,7 +11,7 @@ from rich.markup import escape
 
 from espo_client.client import EspoClient
 from espo_client.commands.arguments import LATEST, AsJson, Job, Limit, job_id
-from espo_client.console import clock, err, out, print_json, print_json_line, print_table, size
+from espo_client.console import age, clock, err, out, print_json, print_json_line, print_table, size
 from espo_client.display import bytes_display
 from espo_client.records import Checkpoint, Curve, Event
 
@@ -117,7 +117,7 @@ def checkpoints(job: Job = LATEST, as_json: AsJson = False) -> None:
     if as_json:
         print_json(found)
         return
-    columns = ("step", "size", "files", "held out", "created")
+    columns = ("step", "size", "files", "held out", "age")
     print_table(*columns, rows=(_checkpoint(entry) for entry in found), empty="No checkpoints yet.")
 
 
@@ -186,4 +186,4 @@ def _line(event: Event) -> str:
 
 def _checkpoint(entry: Checkpoint) -> tuple[str, ...]:
     held_out = _figure(entry.metrics.get("held_out/greedy"))
-    return str(entry.step), size(entry.bytes), str(len(entry.files)), held_out, clock(entry.created_at)
+    return str(entry.step), size(entry.bytes), str(len(entry.files)), held_out, age(entry.created_at)

@@ -40,12 +40,15 @@ def test_a_second_one_on_the_same_folder_says_where_the_first_is(local: Local) -
 def test_a_killed_server_is_started_again(local: Local) -> None:
     killed = wait_until(lambda: find(local.home, "uvicorn"), what="the API runs")
     assert killed is not None
-    killed.kill()
-    wait_until(lambda: not killed.is_running(), what="it is dead")
     with local.client() as client:
-        # The client's own retries bridge the gap.
-        wait_until(lambda: find(local.home, "uvicorn"), what="it runs again")
-        assert client.catalogue("algorithms")
+        before = client.catalogue("algorithms")
+        killed.kill()
+        wait_until(lambda: not killed.is_running(), what="it is dead")
+        # A client that had an answer waits for the service to come back.
+        assert client.catalogue("algorithms") == before
+    again = find(local.home, "uvicorn")
+    assert again is not None
+    assert again.pid != killed.pid
 
 
 def test_killing_it_leaves_no_process_and_the_next_start_keeps_the_key(tmp_path: Path) -> None:
