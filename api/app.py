@@ -18,7 +18,7 @@ from api.health import router as health
 from api.jobs.endpoints import router as jobs
 from api.loops.runner import run_loops
 from api.metrics.endpoints import router as metrics
-from api.middleware import BodyLimit, RequestIds, Timing
+from api.middleware import Bounds, RequestIds, Timing
 from api.openapi import install_openapi
 from api.resources import Resources, open_resources
 from api.settings import Settings
@@ -57,7 +57,7 @@ def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistr
         "espo_http_seconds", "Seconds to the first byte.", ["method", "route", "status"], registry=registry
     )
     limits = {"/v1/files": settings.max_upload_bytes}
-    app.add_middleware(BodyLimit, default=settings.max_body_bytes, by_path=limits)
+    app.add_middleware(Bounds, default=settings.max_body_bytes, by_path=limits)
     app.add_middleware(Timing, histogram=histogram)
     app.add_middleware(RequestIds)
 

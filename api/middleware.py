@@ -57,8 +57,11 @@ def _request_id(scope: Scope) -> str:
     return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-class BodyLimit:
-    """Refuses a body as soon as it is seen to be too long: by its declared length, else while it streams."""
+class Bounds:
+    """Refuses a body as soon as it is seen to be too long: by its declared length, else while it streams.
+
+    Refuses a NUL in the address as well: PostgreSQL has no text with one, so nothing here is called so.
+    """
 
     def __init__(self, app: ASGIApp, *, default: int, by_path: Mapping[str, int]) -> None:
         self._app = app
@@ -70,8 +73,9 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._by_path.get(scope["path"], self._default)
-        refusal = HTTPException(413, f"the request body is longer than {limit} bytes")
-        if _declared_length(scope) > limit:
+        too_large = HTTPException(413, f"the request body is longer than {limit} bytes")
+        refusal = too_large if _declared_length(scope) > limit else _address_error(scope)
+        if refusal is not None:
             await problem(refusal, scope)(scope, receive, send)
             return
         received = 0
@@ -81,10 +85,15 @@ class BodyLimit:
             message = await receive()
             received += len(message.get("body", b""))
             if received > limit:
-                raise refusal
+                raise too_large
             return message
 
         await self._app(scope, receive_bounded, send)
+
+
+def _address_error(scope: Scope) -> HTTPException | None:
+    has_nul = "\0" in scope["path"] or b"%00" in scope["query_string"]
+    return HTTPException(400, "the address contains a NUL character") if has_nul else None
 
 
 def _declared_length(scope: Scope) -> int:

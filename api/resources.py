@@ -73,7 +73,13 @@ async def open_resources(settings: Settings, registry: CollectorRegistry) -> Asy
     try:
         yield Resources(context=context, live=live, catalogue=Catalogue.load(), registry=registry)
     finally:
-        listening.cancel()
-        await asyncio.wait([listening])
+        await _end(listening)
         await context.redis.aclose()
         await context.database.close()
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancels a task until it has ended: redis-py loses a cancellation that comes while it connects."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait([task], timeout=0.2)

@@ -31,8 +31,9 @@ def validation_checker(caller: Reader, session: ReadSession, shared: Shared) -> 
 
 @router.post("", status_code=201, openapi_extra=JOB_DOCUMENT)
 async def submit_job(
-    submission: Submitted,
+    # Dependencies are solved in order: who may not submit is told so before the body is looked at.
     checker: Annotated[Checker, Depends(submission_checker, scope="function")],
+    submission: Submitted,
     shared: Shared,
     response: Response,
 ) -> JobObject:
@@ -47,7 +48,7 @@ async def submit_job(
 
 @router.post("/validate", openapi_extra=JOB_DOCUMENT)
 async def validate_job(
-    submission: Submitted, checker: Annotated[Checker, Depends(validation_checker, scope="function")]
+    checker: Annotated[Checker, Depends(validation_checker, scope="function")], submission: Submitted
 ) -> Validation:
     """Checks a job as a submission would, fills in every default, and estimates its needs. Stores nothing."""
     return await service.validate(checker, submission.document)

@@ -22,7 +22,7 @@ def estimate(spec: JobSpec, facts: ModelFacts | None) -> Estimate:
         rollout_tokens=tokens,
         parameters=facts.parameters,
         memory_bytes=_memory_bytes(spec, facts),
-        seconds=round(_seconds(spec, facts, tokens), 1),
+        seconds=round(_seconds(spec, facts, tokens), 3),
     )
 
 
