@@ -1,4 +1,8 @@
-"""Accuracy of a policy on held-out prompts."""
+"""Accuracy of a policy on held-out prompts.
+
+An accuracy is the score of the reward's heaviest verifier (the first among equals): the others shape a reward
+but do not say whether an answer is right.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +43,12 @@ class Evaluator:
             [prompt.tokens for prompt in self.prompts], sampling, seed=derived_seed(self.seed, "evaluation")
         )
         completions = decoded(self.policy, rollout.split())
+        weights = [one.weight for one in self.verifiers]
+        heaviest = weights.index(max(weights))
         scores = score_responses(self.verifiers, self.prompts, completions).scores
-        rewards = [score.reward for score in scores]
+        judged = [list(score.parts.values())[heaviest] for score in scores]
         count = sampling.responses
-        return estimate([rewards[start : start + count] for start in range(0, len(rewards), count)])
+        return estimate([judged[start : start + count] for start in range(0, len(judged), count)])
 
 
 def decoded(policy: Policy, responses: list[list[int]]) -> list[str]:

@@ -87,13 +87,15 @@ def _document(path: Path) -> dict[str, Any]:
 
 
 def _data_file(given: str, *, beside: Path) -> Path:
-    """The file at a path from the working directory or from the job file's folder."""
-    candidates = [Path(given), beside.parent / given]
-    found = next((one for one in candidates if one.is_file()), None)
-    if found is None:
+    """The file at a path from the job file's folder."""
+    path = beside.parent / Path(given).expanduser()
+    if not path.is_file():
         what = "an uploaded file of the service" if FILE_ID.fullmatch(given) else "not a file"
-        raise DataError(f"data.file {given!r} is {what}", hint="Here data.file is the path of a JSONL file.")
-    return found
+        raise DataError(
+            f"data.file {given!r} is {what}",
+            hint="Here data.file is the path of a JSONL file, from the folder of the job file.",
+        )
+    return path
 
 
 def _file_id(path: Path) -> str:

@@ -69,7 +69,9 @@ class RunView:
         self._bar.update(self._task, completed=event.step, figures=figures)
         is_line = not self._console.is_terminal and event.step % LINES_EVERY == 0
         if is_line or "held_out/greedy" in event.values:
-            self._console.print(f"step {event.step}: {figures}{_held_out(event)}", highlight=False)
+            self._console.print(
+                f"step {event.step}: {figures}{_held_out(event)}", highlight=False, soft_wrap=True
+            )
 
     def _checkpoint(self, event: Checkpoint) -> None:
         accuracy = event.metrics.get("held_out/greedy")

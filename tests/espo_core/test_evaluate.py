@@ -14,7 +14,10 @@ from espo_core.verifiers import build_reward
 SAMPLING = Sampling(responses=4, max_new_tokens=6)
 
 
-def evaluator(policy: Policy, answers: list[str]) -> Evaluator:
+EXACT = [RewardPart(verifier="exact")]
+
+
+def evaluator(policy: Policy, answers: list[str], reward: list[RewardPart] = EXACT) -> Evaluator:
     prompts = [
         Prompt(text=str(index), tokens=(3 + index,), row={"answer": answer})
         for index, answer in enumerate(answers)
@@ -22,7 +25,7 @@ def evaluator(policy: Policy, answers: list[str]) -> Evaluator:
     return Evaluator(
         policy=policy,
         engine=NativeEngine(policy=policy),
-        verifiers=build_reward([RewardPart(verifier="exact")]),
+        verifiers=build_reward(reward),
         prompts=prompts,
         sampling=SAMPLING,
         seed=0,
@@ -42,6 +45,14 @@ def test_greedy_accuracy_counts_right_answers(policy: Policy) -> None:
     half = evaluator(policy, [*answers[:4], "x", "x", "x", "x"]).greedy()
     assert (right.mean, right.n, half.mean) == (1.0, 8, 0.5)
     assert half.low < 0.5 < half.high
+
+
+def test_accuracy_is_the_score_of_the_heaviest_verifier(policy: Policy) -> None:
+    shaping = RewardPart(verifier="length", weight=0.5)
+    answers = [*greedy_answers(policy, 4), "x"]
+    one = evaluator(policy, answers, [shaping, RewardPart(verifier="exact", weight=0.75), shaping])
+    assert one.greedy() == evaluator(policy, answers).greedy()
+    assert one.greedy().mean == 0.8
 
 
 def test_sampled_accuracy_has_one_mean_a_prompt_and_repeats(policy: Policy) -> None:

@@ -9,9 +9,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from espo_contracts.events import Checkpoint, Metrics, Sample, Started
+from espo_contracts.events import Checkpoint, Log, Metrics, Sample, Started
 from espo_contracts.job import JobSpec
-from espo_core.errors import CheckpointError, NonFiniteLossError
+from espo_core.errors import CheckpointError, NonFiniteLossError, VerifierError
+from espo_core.verifiers import VERIFIERS, Row, Verdict, VerifierEntry
+from espo_core.verifiers.length import LengthConfig
 from tests.espo_core.tiny import metrics_of, run_job, tiny_job
 
 LORA = {"name": "tiny", "lora": {"rank": 4, "alpha": 8, "dropout": 0.25}}
@@ -134,6 +136,41 @@ def test_a_loss_that_is_not_finite_ends_the_run(tiny_model: Path, tmp_path: Path
         run_job(spec, tmp_path / "run", broken)
     assert caught.value.step == 1
     assert not list((tmp_path / "run").glob("checkpoint-*"))
+
+
+def test_people_hear_of_dropped_prompts(tiny_model: Path, tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "1+1="}\n{"prompt": "1+1+1+1="}\n{"prompt": "2+1="}\n')
+    data = {"task": None, "file": "file-" + "0" * 32, "max_prompt_tokens": 5, "held_out": {"fraction": 0}}
+    events = run_job(tiny_job(data=data, schedule={"steps": 1}), tmp_path, tiny_model, data_file=file)
+    (log,) = (event for event in events if isinstance(event, Log))
+    assert log.level == "warning"
+    assert log.message.startswith("1 of 3 training prompts are empty or longer than 5 tokens")
+
+
+@pytest.mark.parametrize(("epsilon_min", "warnings"), [(0.0, 1), (1e-3, 0)])
+def test_people_hear_that_bfloat16_blurs_a_narrow_trust_region(
+    epsilon_min: float, warnings: int, tiny_model: Path, tmp_path: Path
+) -> None:
+    algorithm = {"name": "espo", "parameters": {"epsilon_min": epsilon_min}}
+    spec = tiny_job(model={"name": "tiny", "dtype": "bfloat16"}, algorithm=algorithm, schedule={"steps": 2})
+    logs = [event for event in run_job(spec, tmp_path, tiny_model) if isinstance(event, Log)]
+    assert len(logs) == warnings
+    assert all("epsilon_min" in log.message for log in logs)
+
+
+def raising(completion: str, row: Row) -> Verdict:
+    raise RuntimeError("no judge today")
+
+
+def test_a_verifier_that_raises_ends_the_run_with_its_reason(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = VerifierEntry(name="length", summary="", config=LengthConfig, build=lambda _: raising)
+    monkeypatch.setitem(VERIFIERS, "length", entry)
+    with pytest.raises(VerifierError, match="length: RuntimeError: no judge today") as caught:
+        run_job(tiny_job(), tmp_path, tiny_model)
+    assert caught.value.code == "verifier_error"
 
 
 @pytest.mark.parametrize("file", ["training_state.json", "training_state.safetensors"])
