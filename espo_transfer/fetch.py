@@ -70,7 +70,7 @@ def _receive(window: Window, file: BinaryIO, stop: Event) -> None:
                     file.seek(offset)
                     file.write(chunk)
             except OUTAGE:
-                window.ask_again_later()
+                window.outage()
                 stop.wait(_OUTAGE_SECONDS)
     finally:
         window.close()

@@ -16,7 +16,11 @@ _DATA, _REFUSAL = 0, 1
 
 
 class BadFrameError(Exception):
-    """The bytes are no frame, or the payload is not what was sent."""
+    """The bytes are no frame, or the payload is not what was sent; `offset` is a guess at which."""
+
+    def __init__(self, message: str, offset: int = -1) -> None:
+        super().__init__(message)
+        self.offset = offset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,5 +54,5 @@ def decode(frame: bytes) -> Frame:
     kind, offset, length, checksum = _HEADER.unpack_from(frame)
     payload = frame[_HEADER.size :]
     if kind not in {_DATA, _REFUSAL} or len(payload) != length or zlib.crc32(payload) != checksum:
-        raise BadFrameError(f"the frame at offset {offset} is damaged")
+        raise BadFrameError(f"the frame at offset {offset} is damaged", offset)
     return Frame(kind="data" if kind == _DATA else "refusal", offset=offset, payload=payload)

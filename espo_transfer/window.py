@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -41,8 +42,7 @@ class Window:
         self._to_ask = deque(range(0, entry.size, CHUNK_BYTES))
         self._asked: dict[int, str] = {}
         self._stale: set[str] = set()
-        self._silent_seconds = 0.0
-        self._unanswered_seconds = 0.0
+        self._heard_at = self._asked_at = time.monotonic()
         self._quiet_seconds = _FIRST_QUIET_SECONDS
         self._bad_frames = 0
 
@@ -57,22 +57,29 @@ class Window:
             TransferError: the source refuses, keeps sending rubbish, or is silent beyond patience.
         """
         self._ask()
-        frames = self._wait()
-        if frames:
-            self._silent_seconds = self._unanswered_seconds = 0.0
-        else:
-            self._note_silence()
-        for frame in frames:
+        is_useful = False
+        for frame in self._wait():
             chunk = self._accept(frame)
             if chunk is not None:
+                is_useful = True
                 yield chunk
+        if is_useful:
+            self._heard_at = self._asked_at = time.monotonic()
+            self._quiet_seconds = _FIRST_QUIET_SECONDS
+        else:
+            self._check_silence()
+
+    def outage(self) -> None:
+        """Redis did not answer: nothing that was asked for counts, and neither does the time."""
+        self.ask_again_later()
+        self._heard_at = time.monotonic()
 
     def ask_again_later(self) -> None:
         """Count every outstanding chunk as lost: the next exchange asks for it."""
         self._stale.update(self._asked.values())
         self._to_ask.extendleft(sorted(self._asked, reverse=True))
         self._asked.clear()
-        self._unanswered_seconds = 0.0
+        self._asked_at = time.monotonic()
 
     def close(self) -> None:
         """Take back what nobody will read. What an outage keeps here expires by itself."""
@@ -118,12 +125,11 @@ class Window:
         more = self._client.lpop(self._chunks, CHUNK_WINDOW)
         return [first[1], *(more or [])]
 
-    def _note_silence(self) -> None:
-        self._silent_seconds += BLOCK_SECONDS
-        self._unanswered_seconds += BLOCK_SECONDS
-        if self._silent_seconds >= self._patience_seconds:
+    def _check_silence(self) -> None:
+        now = time.monotonic()
+        if now - self._heard_at >= self._patience_seconds:
             raise TransferError(f"{self._entry.name}: the source has been silent for too long")
-        if self._unanswered_seconds >= self._quiet_seconds:
+        if now - self._asked_at >= self._quiet_seconds:
             self._quiet_seconds = min(2 * self._quiet_seconds, _LONGEST_QUIET_SECONDS)
             self.ask_again_later()
 
@@ -133,6 +139,7 @@ class Window:
             frame = decode(document)
         except BadFrameError as error:
             self._note_bad_frame(str(error))
+            self._ask_again(error.offset)
             return None
         if frame.kind == "refusal":
             raise TransferError(f"{self._entry.name}: {frame.payload.decode(errors='replace')}")
@@ -141,12 +148,16 @@ class Window:
         return self._take(frame)
 
     def _take(self, frame: Frame) -> tuple[int, bytes] | None:
+        if len(frame.payload) != min(CHUNK_BYTES, self._entry.size - frame.offset):
+            self._note_bad_frame(f"{len(frame.payload)} bytes came at offset {frame.offset}")
+            self._ask_again(frame.offset)
+            return None
         del self._asked[frame.offset]
-        if len(frame.payload) == min(CHUNK_BYTES, self._entry.size - frame.offset):
-            return frame.offset, frame.payload
-        self._to_ask.appendleft(frame.offset)
-        self._note_bad_frame(f"{len(frame.payload)} bytes came at offset {frame.offset}")
-        return None
+        return frame.offset, frame.payload
+
+    def _ask_again(self, offset: int) -> None:
+        if self._asked.pop(offset, None) is not None:
+            self._to_ask.appendleft(offset)
 
     def _note_bad_frame(self, reason: str) -> None:
         self._bad_frames += 1
