@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.checkpoints import repository
 from api.checkpoints.models import Checkpoint
+from api.checkpoints.quality import best
 from api.checkpoints.schemas import CheckpointObject, checkpoint_object
 from api.errors import invalid, not_found
 from api.jobs import service as jobs
@@ -17,8 +17,6 @@ from api.store.serving import Content
 from espo_contracts.events import FileEntry
 
 _MEDIA_TYPES = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
-# What "best" goes by: accuracy on held-out prompts where it was measured, else the mean reward in training.
-_QUALITY = ("held_out/greedy", "reward/mean")
 
 
 async def page(
@@ -53,20 +51,6 @@ def _chosen(rows: Sequence[Checkpoint], step: str) -> Checkpoint | None:
     if step == "best":
         return best(rows)
     return next((row for row in rows if str(row.step) == step), None)
-
-
-def best(rows: Sequence[Checkpoint]) -> Checkpoint | None:
-    """The checkpoint of the highest quality that all measured ones share; of equals, and without any measure,
-    the newest."""
-    for name in _QUALITY:
-        measured = [row for row in rows if _is_figure(row.metrics.get(name))]
-        if measured:
-            return max(measured, key=lambda row: (row.metrics[name], row.step))
-    return rows[-1] if rows else None
-
-
-def _is_figure(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def file_of(row: Checkpoint, name: str) -> Content:

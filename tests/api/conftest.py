@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
@@ -16,6 +18,7 @@ from api.auth.service import Principal, authenticate, create_key
 from api.resources import Resources
 from api.settings import Settings
 from tests.api.rows import make_model_folder
+from tests.servers import free_port
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,21 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     app = create_app(settings)
     async with app.router.lifespan_context(app):
         yield Service(app)
+
+
+@pytest.fixture
+async def base_url(service: Service) -> AsyncIterator[str]:
+    """The same app behind a real server, for what streams."""
+    port = free_port()
+    config = uvicorn.Config(service.app, port=port, lifespan="off", log_config=None, ws="none")
+    server = uvicorn.Server(config)
+    # Not `serve`, which would take over the signals of the tests' process.
+    serving = asyncio.create_task(server._serve())
+    while not server.started:  # noqa: ASYNC110 - it has no event for that
+        await asyncio.sleep(0.01)
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    await serving
 
 
 @pytest.fixture
