@@ -18,6 +18,8 @@ from espo_client.services.lock import Running
 from tests.espo_client.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
+# Every descendant inherits it: a run process gets no ESPO_ variables.
+MARK = "TESTED_DATA_FOLDER"
 # A step takes tens of milliseconds, so a job is over in about a second.
 SHORT_JOB: dict[str, Any] = {
     "name": "short",
@@ -39,7 +41,7 @@ LONG_JOB = SHORT_JOB | {"name": "long", "schedule": {"steps": 100_000}}
 def environment(home: Path, **changes: str) -> dict[str, str]:
     """The user's environment with this data folder and without anything that points elsewhere."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ESPO_")}
-    return inherited | {"ESPO_HOME": str(home), "HF_HUB_OFFLINE": "1"} | changes
+    return inherited | {"ESPO_HOME": str(home), MARK: str(home)} | changes
 
 
 def espo(
@@ -62,7 +64,7 @@ def processes_of(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get("ESPO_HOME") == str(home) and process.pid != os.getpid():
+            if process.environ().get(MARK) == str(home) and process.pid != os.getpid():
                 found.append(process)
     return found
 
