@@ -101,7 +101,7 @@ class ApiSide:
             self.client.xtrim(
                 run_key(self.job), minid=stream_id(self.attempt, self.committed + 1), approximate=False
             )
-        elif not self.client.exists(job_key(self.job)):
+        elif self._assignment and not self.client.exists(job_key(self.job)):
             self.open()
 
     def take_uploads(self) -> None:
