@@ -19,7 +19,8 @@ from espo_client.records import JobDetail
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = shlex.split(os.environ.get("ESPO_TEST_COMPOSE", ""))
-STEPS = 12
+STEPS = 350
+"""Of examples/quickstart.yaml."""
 
 pytestmark = [
     pytest.mark.slow,
@@ -72,15 +73,15 @@ def client() -> Iterator[EspoClient]:
         yield client
 
 
-def submit(client: EspoClient, **schedule: int) -> str:
-    """The job of examples/countdown3.yaml, made short."""
-    document = yaml.safe_load((ROOT / "examples/countdown3.yaml").read_text())
-    document["schedule"] = {"steps": STEPS, "checkpoint_every": 4} | schedule
-    document["data"]["held_out"]["max_prompts"] = 64
+def submit(client: EspoClient, example: str, **schedule: int) -> str:
+    """A job of the examples, with another schedule if one is given."""
+    document = yaml.safe_load((ROOT / "examples" / example).read_text())
+    if schedule:
+        document["schedule"] = schedule
     return client.submit(document).id
 
 
-def finish(client: EspoClient, job: str, *, seconds: float = 240) -> JobDetail:
+def finish(client: EspoClient, job: str, *, seconds: float) -> JobDetail:
     wait_until(lambda: client.get(job).status.is_terminal, seconds=seconds, what=f"{job} ends")
     return client.get(job)
 
@@ -91,28 +92,34 @@ def trained_steps(client: EspoClient, job: str) -> list[int]:
 
 @pytest.fixture(scope="module")
 def job(client: EspoClient) -> str:
-    """A job that went through."""
-    job = submit(client)
-    done = finish(client, job)
+    """The quickstart job, gone through."""
+    job = submit(client, "quickstart.yaml")
+    done = finish(client, job, seconds=1500)
     assert done.status == "succeeded", done.error
     return job
 
 
-def test_a_job_goes_through_and_its_model_loads(client: EspoClient, job: str, tmp_path: Path) -> None:
+def test_the_quickstart_job_goes_through_and_makes_its_model_better(client: EspoClient, job: str) -> None:
     assert trained_steps(client, job) == list(range(1, STEPS + 1))
-    found = client.download(job, tmp_path / "model")
-    assert found.step == STEPS
+    curves = client.metrics(job, names=["held_out/greedy_low", "held_out/greedy_high"])
+    before, after = curves["held_out/greedy_high"].values[0], curves["held_out/greedy_low"].values[-1]
+    assert before is not None
+    assert after is not None
+    assert after > before, "the two 95 % intervals overlap"
+
+
+def test_its_model_can_be_downloaded_and_loaded(client: EspoClient, job: str, tmp_path: Path) -> None:
+    assert client.download(job, tmp_path / "model").step == STEPS
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
-    logits = model(**tokenizer("2 6 8>04:", return_tensors="pt")).logits
-    assert logits.isfinite().all()
+    assert model(**tokenizer("2 6 8 4>08:", return_tensors="pt")).logits.isfinite().all()
 
 
-def test_a_killed_worker_comes_back_and_its_job_goes_on(client: EspoClient, job: str) -> None:
-    long = submit(client, steps=60, checkpoint_every=10)
+def test_a_killed_worker_comes_back_and_its_job_goes_on(client: EspoClient) -> None:
+    long = submit(client, "countdown3.yaml", steps=60, checkpoint_every=10)
     wait_until(lambda: client.get(long).progress.step >= 12, seconds=120, what="step 12")
     inside("worker-cpu", "kill -KILL $(cat /proc/1/task/1/children)")  # the engine starts it again
-    done = finish(client, long)
+    done = finish(client, long, seconds=400)
     assert done.status == "succeeded", done.error
     assert done.attempt == 2
     assert trained_steps(client, long) == list(range(1, 61))
@@ -129,10 +136,20 @@ def test_nobody_is_root_and_no_root_file_system_can_be_written(service: str) -> 
     assert inside(service, "grep NoNewPrivs /proc/self/status").stdout.split() == ["NoNewPrivs:", "1"]
 
 
-def test_a_worker_knows_nothing_of_the_database_and_cannot_reach_it() -> None:
+def test_a_worker_has_no_database_secret_and_reaches_redis_only() -> None:
     assert inside("worker-cpu", "env | grep -iE 'postgres|database'").stdout == ""
-    assert inside("worker-cpu", "getent hosts redis").returncode == 0
-    assert inside("worker-cpu", "getent hosts postgres").returncode != 0
+    assert can_connect("redis", 6379)
+    assert not can_connect("postgres", 5432)
+    routes = inside("worker-cpu", "cat /proc/net/route").stdout.splitlines()[1:]
+    assert routes
+    assert not [route for route in routes if route.split()[1] == "00000000"], "there is a way out"
+
+
+def can_connect(service: str, port: int) -> bool:
+    """Whether the worker's container gets a connection to the address of another."""
+    address = inside(service, "hostname -i").stdout.split()[0]
+    program = f"import socket; socket.create_connection(('{address}', {port}), 3)"
+    return inside("worker-cpu", f'python -c "{program}"').returncode == 0
 
 
 def test_the_api_image_has_no_torch() -> None:
@@ -170,4 +187,5 @@ def test_everything_is_there_after_all_containers_were_made_anew(client: EspoCli
     wait_ready()
     assert client.get(job).status == "succeeded"
     assert client.checkpoint(job).step == STEPS
-    assert finish(client, submit(client)).status == "succeeded"
+    again = finish(client, submit(client, "countdown3.yaml", steps=3), seconds=200)
+    assert again.status == "succeeded", again.error
