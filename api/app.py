@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_swagger import patch_fastapi
 from prometheus_client import CollectorRegistry, Histogram
 
 from api.catalogue.endpoints import router as catalogue
@@ -42,7 +43,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
                 yield
             resources.live.close()
 
-    app = FastAPI(title="ESPO Service", version="0.1.0", description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="ESPO Service",
+        version="0.1.0",
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+    )
+    # FastAPI's own /docs loads its script from a CDN: blank without internet, and somebody else's code.
+    patch_fastapi(app, swagger_ui_parameters={"persistAuthorization": True, "filter": True})
     install_handlers(app)
     install_openapi(app)
     _add_middleware(app, settings, registry)
@@ -76,6 +87,10 @@ def _prepare(settings: Settings) -> None:
 async def _running_loops(resources: Resources) -> AsyncIterator[None]:
     """Runs the background loops of this process; on leaving, stops them and waits for their end."""
     loops = asyncio.create_task(run_loops(resources.settings.loop_names, resources.context))
+    # Loops that cannot even begin, such as with a URL that is none, end the start instead of idling unseen.
+    await asyncio.sleep(0)
+    if loops.done():
+        await loops
     try:
         yield
     finally:
