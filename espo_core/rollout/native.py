@@ -35,7 +35,7 @@ class NativeEngine:
 
     policy: Policy
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def generate(self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int) -> Rollout:
         """G responses to each prompt."""
         uniforms = Uniforms(seed=seed, rows=len(prompts) * sampling.responses)
