@@ -73,6 +73,10 @@ def _explain(error: ValidationError, loc: str) -> Iterator[FieldError]:
         valid = schema.get("properties", {})
         for name in sorted(set(instance) - set(valid)):
             yield FieldError(loc=f"{at}.{name}", message=f"unknown parameter; {nearest(name, valid)}")
+    elif error.validator == "required":
+        # One error for each missing name, which only the message has.
+        name = error.message.split("'")[1]
+        yield FieldError(loc=f"{at}.{name}", message="missing")
     elif error.validator == "enum" and isinstance(instance, str):
         hint = nearest(instance, [str(choice) for choice in schema["enum"]])
         yield FieldError(loc=at, message=f"no choice {instance[:64]!r}; {hint}")

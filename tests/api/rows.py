@@ -84,6 +84,11 @@ def metrics(step: int, non_finite: dict[str, str] | None = None, **values: float
     return {"type": "metrics", "step": step, "values": named, "non_finite": non_finite or {}}
 
 
+def log(message: str) -> dict[str, Any]:
+    """A log event."""
+    return {"type": "log", "level": "info", "message": message}
+
+
 async def add_checkpoint(
     database: Database,
     store: Store,

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import httpx
 import pytest
-from httpx_sse import ServerSentEvent, aconnect_sse
 
 from api.events import service as events
 from tests.api.conftest import Service
-from tests.api.rows import add_events, metrics, set_status, submit
+from tests.api.events.stream import Stream
+from tests.api.rows import add_events, log, metrics, set_status, submit
 
 
 def sample(step: int, completion: str, **changes: Any) -> dict[str, Any]:
@@ -23,10 +22,6 @@ def sample(step: int, completion: str, **changes: Any) -> dict[str, Any]:
         }
         | changes
     )
-
-
-def log(message: str) -> dict[str, Any]:
-    return {"type": "log", "level": "info", "message": message}
 
 
 async def test_the_log_is_read_by_cursor_and_type(client: httpx.AsyncClient, service: Service) -> None:
@@ -65,35 +60,6 @@ async def test_a_wrong_last_event_id_is_refused(client: httpx.AsyncClient, last:
     assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_request")
 
 
-class Stream:
-    """A live event stream that a test reads one entry at a time."""
-
-    def __init__(self, base_url: str, client: httpx.AsyncClient, job_id: str, **headers: str) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=base_url, headers={"authorization": client.headers["authorization"]}
-        )
-        self._path, self._headers = f"/v1/jobs/{job_id}/events", headers
-        self.received: asyncio.Queue[ServerSentEvent | None] = asyncio.Queue()
-
-    async def __aenter__(self) -> Stream:
-        self._task = asyncio.create_task(self._read())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._task.cancel()
-        await asyncio.wait([self._task])
-        await self._client.aclose()
-
-    async def _read(self) -> None:
-        async with aconnect_sse(self._client, "GET", self._path, headers=self._headers, timeout=20) as source:
-            async for event in source.aiter_sse():
-                self.received.put_nowait(event)
-        self.received.put_nowait(None)
-
-    async def next(self) -> ServerSentEvent | None:
-        return await asyncio.wait_for(self.received.get(), 10)
-
-
 async def test_a_stream_is_live_and_ends_with_the_job(
     client: httpx.AsyncClient, service: Service, base_url: str
 ) -> None:
@@ -129,22 +95,6 @@ async def test_a_stream_goes_on_where_it_broke(
         end = await stream.next()
         assert end is not None
         assert end.event == "end"
-
-
-async def test_without_redis_a_stream_polls(
-    client: httpx.AsyncClient, service: Service, base_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api.events.live.POLL_SECONDS", 0.1)
-    context = service.resources.context
-    context.redis.connection_pool.connection_kwargs["port"] = 1
-    job_id = await submit(client)
-    async with Stream(base_url, client, job_id) as stream:
-        assert await stream.next() is not None
-        await context.redis.connection_pool.disconnect()
-        await add_events(context.database, job_id, [log("still")])
-        event = await stream.next()
-        assert event is not None
-        assert event.json()["data"]["message"] == "still"
 
 
 async def test_a_quiet_stream_shows_that_it_lives(

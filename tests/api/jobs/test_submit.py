@@ -107,11 +107,3 @@ async def test_a_submission_wakes_the_dispatcher(client: httpx.AsyncClient, serv
     assert not service.resources.context.dispatch_wanted.is_set()
     await submit(client)
     assert service.resources.context.dispatch_wanted.is_set()
-
-
-async def test_redis_may_be_away(client: httpx.AsyncClient, service: Service) -> None:
-    await service.resources.context.redis.aclose()
-    service.resources.context.redis.connection_pool.connection_kwargs["port"] = 1
-    response = await client.post("/v1/jobs", json=job_document())
-    assert response.status_code == 201
-    assert response.json()["waiting_reason"] == "Redis does not answer"

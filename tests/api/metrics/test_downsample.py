@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -26,7 +27,7 @@ def by_the_book(points: list[tuple[float, float]], most: int) -> list[int]:
     """Steinarsson's procedure, word for word: buckets, means, areas."""
     width = (len(points) - 2) / (most - 2)
     starts = [1 + int(width * bucket) for bucket in range(most - 1)]
-    buckets = [list(range(a, b)) for a, b in zip(starts, starts[1:], strict=False)]
+    buckets = [list(range(a, b)) for a, b in itertools.pairwise(starts)]
     picked = [0]
     for bucket, following in zip(buckets, [*buckets[1:], [len(points) - 1]], strict=True):
         mean_x = sum(points[index][0] for index in following) / len(following)
