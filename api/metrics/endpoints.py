@@ -26,7 +26,9 @@ _POINTS = 1000
 _PARQUET = "application/vnd.apache.parquet"
 
 Format = Literal["json", "csv", "parquet"]
-Names = Annotated[list[str], Query(max_length=256, description="Only these metrics; none: all.")]
+Names = Annotated[
+    list[str], Query(max_length=256, description="Only these metrics, repeated or by comma; none: all.")
+]
 Since = Annotated[int, Query(ge=-1, le=10_000_000, description="Only steps after this one.")]
 MaxPoints = Annotated[
     int | None,
@@ -52,7 +54,8 @@ def wish(
 ) -> Wish:
     if format != "json" and max_points is not None:
         raise invalid("query.max_points", "tables are whole; leave it out, or ask for format=json")
-    return Wish(names=names, since_step=since_step, max_points=max_points or _POINTS, format=format)
+    each = [name for given in names for name in given.split(",") if name]
+    return Wish(names=each, since_step=since_step, max_points=max_points or _POINTS, format=format)
 
 
 @router.get(

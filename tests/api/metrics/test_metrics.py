@@ -48,6 +48,8 @@ async def test_a_poll_reads_only_what_is_new(
     client: httpx.AsyncClient, service: Service, job_id: str
 ) -> None:
     assert set((await read(client, job_id, names="reward/mean"))["series"]) == {"reward/mean"}
+    both = await read(client, job_id, names="reward/mean,no/such")
+    assert set(both["series"]) == {"reward/mean"}
     page = await read(client, job_id, since_step=2, names=["reward/mean", "no/such"])
     assert page["series"] == {"reward/mean": {"steps": [3], "values": [1.0], "non_finite": {}}}
     empty = await read(client, job_id, since_step=3)
