@@ -109,7 +109,7 @@ def _start(services: Services, home: Path, descriptor: int, *, may_move: bool, s
         say(place.note)
     services.start(plan.api_command(place, environment))
     services.start(plan.worker_command(environment))
-    services.wait_until(lambda: _is_ready(place.base_url), "The API did not become ready")
+    services.wait_until(lambda: _is_ready(place.base_url), "The services did not become ready")
     is_new = key.ensure(home, base_url=place.base_url, environment=environment)
     lock.announce(descriptor, lock.Running(pid=os.getpid(), base_url=place.base_url))
     _welcome(home, place.base_url, is_new=is_new, say=say)
