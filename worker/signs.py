@@ -41,7 +41,8 @@ class Sign:
         """Stop; the last sign stays until it expires."""
         self._closing.set()
         self._wake.set()
-        self._thread.join()
+        if self._thread.ident is not None:  # it may be told to stop before it has begun
+            self._thread.join()
 
     def remove(self) -> None:
         """Stop, and take the last sign away."""

@@ -134,10 +134,10 @@ def test_killed_run_goes_on_from_its_checkpoint(api: ApiSide, worker: Worker, tm
 
 def test_a_redis_that_loses_everything_costs_nothing(tmp_path: Path, home: Path) -> None:
     server = RedisServer(tmp_path)
-    server.start()
     api = ApiSide(server.url, tmp_path / "api")
     api.store.mkdir(parents=True)
-    with working(server.url, home) as worker:
+    with working(server.url, home) as worker:  # before there is a Redis
+        server.start()
         wait_idle(api, worker)
         api.start_attempt(job(300))
         hint(api)
@@ -145,11 +145,21 @@ def test_a_redis_that_loses_everything_costs_nothing(tmp_path: Path, home: Path)
             for count in (20, 60):
                 wait_for(lambda least=count: len(steps_of(api)) > least, 60)  # type: ignore[misc]
                 server.kill()
-
                 server.start()
             wait_for(lambda: is_over(api), 120)
         assert api.events[-1] == Finished(step=300)
         assert steps_of(api) == list(range(1, 301))
         assert [one.seq for one in api.database] == list(range(1, len(api.database) + 1))
+        api.start_attempt(job(2))
+        hint(api)  # the broker was away, too
+        with api.running():
+            wait_for(lambda: is_over(api), 60)
     api.client.close()
     server.kill()
+
+
+def test_stopping_before_there_is_a_redis(home: Path, tmp_path: Path) -> None:
+    with working(RedisServer(tmp_path).url, home) as worker:
+        wait_for(lambda: "Cannot connect" in worker.log.read_text(), 60)
+        worker.stop()
+        assert "Traceback" not in worker.log.read_text()

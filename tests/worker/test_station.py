@@ -1,0 +1,66 @@
+"""Who gets an attempt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from redis import Redis
+
+from espo_contracts.job import Desired
+from espo_contracts.wire import Hint, claim_key
+from tests.worker.api_side import ApiSide
+from tests.worker.conftest import spec_of
+from worker.settings import Settings
+from worker.station import Station, claim
+
+
+def hint_of(api: ApiSide) -> Hint:
+    return Hint(job=api.job, attempt=api.attempt)
+
+
+def test_the_first_to_claim_gets_it(api: ApiSide, client: Redis) -> None:
+    api.start_attempt(spec_of("none"))
+    assert claim(client, hint_of(api), "one") == api.assignment
+    assert claim(client, hint_of(api), "two") is None
+    assert client.get(claim_key(api.job, 1)) == b"one"
+
+
+def test_an_attempt_that_redis_lost_is_given_back(api: ApiSide, client: Redis) -> None:
+    api.attempt = 1
+    assert claim(client, hint_of(api), "one") is None
+    assert client.keys("espo:*") == []
+
+
+def test_a_late_hint_of_an_older_attempt_starts_nothing(api: ApiSide, client: Redis) -> None:
+    api.start_attempt(spec_of("none"))
+    late = hint_of(api)
+    api.start_attempt(spec_of("none"))
+    assert claim(client, late, "one") is None
+    assert claim(client, hint_of(api), "one") is not None
+
+
+@pytest.mark.parametrize("desired", [Desired.CANCEL, Desired.PAUSE])
+def test_an_attempt_that_nobody_wants_starts_nothing(api: ApiSide, client: Redis, desired: Desired) -> None:
+    api.start_attempt(spec_of("none"))
+    api.wish(desired)
+    assert claim(client, hint_of(api), "one") is None
+
+
+@pytest.mark.parametrize("job", ["../../etc", "job-1", "", "job-" + "g" * 32])
+def test_a_hint_that_names_no_job_is_refused(client: Redis, job: str) -> None:
+    with pytest.raises(ValueError, match="job"):
+        claim(client, Hint(job=job, attempt=1), "one")
+
+
+def test_workers_of_a_machine_have_names_of_their_own(redis_url: str, home: Path) -> None:
+    settings = Settings(redis_url=redis_url, home=home, worker_name="box")
+    first, second = Station(settings), Station(settings)
+    leftover = home / "worker" / "box-1" / "job-dead-1"
+    leftover.mkdir()
+    first.close()
+    third = Station(settings)
+    assert {path.name for path in (home / "worker").glob("box-*") if path.is_dir()} == {"box-1", "box-2"}
+    assert not leftover.exists()
+    second.close()
+    third.close()
