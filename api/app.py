@@ -23,6 +23,7 @@ from api.middleware import Bounds, RequestIds, Timing
 from api.openapi import install_openapi
 from api.resources import Resources, open_resources
 from api.settings import Settings
+from api.shutdown import called_at_stop_signals
 
 DESCRIPTION = """Fine-tunes language models by reinforcement with ESPO (arXiv 2512.00499) and its relatives.
 
@@ -39,9 +40,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         await asyncio.to_thread(_prepare, settings)
         async with open_resources(settings, registry) as resources:
             app.state.resources = resources
-            async with _running_loops(resources):
-                yield
-            resources.live.close()
+            with called_at_stop_signals(resources.live.close):
+                async with _running_loops(resources):
+                    yield
 
     app = FastAPI(
         title="ESPO Service",
