@@ -49,6 +49,7 @@ def test_without_credentials_it_says_how_to_get_them(tmp_path: Path) -> None:
     assert "Start a service with `espo up`" in result.output
 
 
+@pytest.mark.slow
 def test_nobody_there_has_a_status_of_its_own(tmp_path: Path) -> None:
     base_url = f"http://127.0.0.1:{free_port()}"
     result = call("jobs", home=tmp_path, ESPO_BASE_URL=base_url, ESPO_API_KEY="espo_x")

@@ -42,6 +42,7 @@ def processes(log: Path) -> list[psutil.Process]:
     return [psutil.Process(int(word)) for word in words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manner", ["polite", "stubborn"])
 def test_killing_the_starter_ends_the_command_and_its_children(tmp_path: Path, manner: str) -> None:
     log = tmp_path / "log"

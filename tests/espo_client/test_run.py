@@ -72,6 +72,21 @@ def test_an_interrupt_cancels_the_job(local: Local, tmp_path: Path, number: sign
         assert client.get(job.id).status == JobStatus.CANCELLED
 
 
+def test_killing_it_takes_everything_with_it(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    run = espo("run", job_file(tmp_path, LONG_JOB), home=home, changes={"ESPO_API_PORT": str(free_port())})
+    try:
+        wait_until(
+            lambda: any("worker.child" in " ".join(process.cmdline()) for process in processes_of(home)),
+            what="a run process is there",
+            seconds=90,
+        )
+    finally:
+        run.kill()
+        run.communicate()
+    wait_until(lambda: not processes_of(home), what="nothing is left", seconds=60)
+
+
 def test_a_job_that_fails_is_explained(local: Local, tmp_path: Path) -> None:
     impossible = SHORT_JOB | {"data": SHORT_JOB["data"] | {"max_prompt_tokens": 1}}
     run = espo("run", job_file(tmp_path, impossible), home=local.home)

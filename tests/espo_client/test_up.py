@@ -11,8 +11,9 @@ import pytest
 
 from espo_client import credentials
 from espo_client.client import EspoClient
+from espo_contracts.job import JobStatus
 from tests.espo_client.conftest import Local
-from tests.espo_client.local_service import espo, processes_of, serving, wait_running
+from tests.espo_client.local_service import SHORT_JOB, espo, processes_of, serving, wait_running
 from tests.espo_client.waiting import wait_until
 from tests.servers import free_port
 
@@ -48,6 +49,21 @@ def test_a_killed_server_is_started_again(local: Local) -> None:
     again = find(local.home, "uvicorn")
     assert again is not None
     assert again.pid != killed.pid
+
+
+def test_a_watcher_sees_every_step_through_a_crash_of_the_api(local: Local) -> None:
+    steps = 60
+    with local.client() as client:
+        job = client.submit(SHORT_JOB | {"schedule": {"steps": steps, "checkpoint_every": 0}})
+        seen: list[int | None] = []
+        for event in client.events(job.id, types=["metrics"]):
+            seen.append(event.step)
+            if event.step == 5:
+                api = find(local.home, "uvicorn")
+                assert api is not None
+                api.kill()
+        assert [step for step in seen if step] == list(range(1, steps + 1))
+        assert client.get(job.id).status == JobStatus.SUCCEEDED
 
 
 def test_killing_it_leaves_no_process_and_the_next_start_keeps_the_key(tmp_path: Path) -> None:
