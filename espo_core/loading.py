@@ -43,10 +43,14 @@ class ModelSource:
             ModelError: there is neither.
         """
         if folder is not None:
-            return cls(place=str(folder))
+            return cls.of_folder(folder)
         if spec.hub is None:
             raise ModelError(f"model {spec.name or spec.checkpoint!r} was not found")
         return cls(place=spec.hub.id, revision=spec.hub.revision)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> ModelSource:
+        return cls(place=str(folder))
 
     @property
     def folder(self) -> Path | None:
