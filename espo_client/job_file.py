@@ -13,6 +13,7 @@ import yaml
 
 from espo_client.errors import JobFileError
 from espo_contracts.validation import FieldError, SpecError, parse_job_spec
+from espo_contracts.yaml_document import parse_yaml
 
 LARGEST_BYTES = 1 << 20
 FILE_ID = re.compile(r"file-[0-9a-f]{32}")
@@ -64,7 +65,7 @@ def parse(text: str, path: Path) -> Document:
     """
     try:
         # JSON is not read as YAML: YAML would take a tab or a lone word where JSON has an error.
-        document = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Loader)  # noqa: S506
+        document = json.loads(text) if path.suffix == ".json" else parse_yaml(text)
     except (json.JSONDecodeError, yaml.YAMLError) as error:
         raise JobFileError(f"{path} cannot be parsed: {_one_line(error)}") from None
     except RecursionError:
@@ -96,25 +97,3 @@ def _local_data_file(document: Document, path: Path) -> Path | None:
 
 def _one_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", str(error)).strip()
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML, but `1e-6` is a number (YAML 1.2; PyYAML knows 1.1) and a key may stand only once."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen and key.value != "<<":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
-            if isinstance(key.value, str):
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+$"),
-    list("-+0123456789."),
-)
