@@ -81,7 +81,7 @@ def test_a_source_that_sends_only_rubbish_is_given_up(
         answering(redis_url, source, one_in(1, change)),
         pytest.raises(TransferError, match=r"useless|silent"),
     ):
-        fetch(client, PLACE, entry, tmp_path / "t" / "x", threading.Event(), patience_seconds=5)
+        fetch(client, PLACE, entry, tmp_path / "t" / "x", threading.Event(), patience_seconds=3)
     assert list((tmp_path / "t").iterdir()) == []
 
 

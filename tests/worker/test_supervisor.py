@@ -11,11 +11,12 @@ import psutil
 import pytest
 from redis import Redis
 
-from espo_contracts.events import Checkpoint, Failed, Finished, Log, Metrics, Started
+from espo_contracts.events import Checkpoint, Failed, FileEntry, Finished, Log, Metrics, Started
 from espo_contracts.job import Desired
 from espo_contracts.wire import UPLOADS_KEY, Beat, StoredFiles, beat_key
 from tests.worker.api_side import ApiSide, wait_for
 from tests.worker.conftest import Supervision, spec_of
+from worker import supervisor as module
 from worker.supervisor import Site
 from worker.wishes import Wish
 
@@ -97,7 +98,8 @@ def _pid(site: Site) -> int:
 
 
 @pytest.mark.parametrize("deeds", ["metrics:2 hang", "ignore_term metrics:2 hang"])
-def test_cancel_ends_the_run(site: Site, api: ApiSide, deeds: str) -> None:
+def test_cancel_ends_the_run(site: Site, api: ApiSide, deeds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE_SECONDS", 1.0)
     api.start_attempt(spec_of(deeds))
     with api.running():
         supervision = Supervision(site, api)
@@ -106,7 +108,7 @@ def test_cancel_ends_the_run(site: Site, api: ApiSide, deeds: str) -> None:
         seconds = wait_for(lambda: isinstance(api.events[-1], Finished))
         supervision.join()
     assert api.events[-1] == Finished(outcome="cancelled", step=2)
-    assert seconds < (7 if "ignore" in deeds else 1)
+    assert seconds < (2.5 if "ignore" in deeds else 1)
 
 
 def test_descendants_die_with_the_run(site: Site, api: ApiSide) -> None:
@@ -148,12 +150,13 @@ def test_hand_back_ends_the_run_for_another_worker(site: Site, api: ApiSide) -> 
     assert api.events[-1] == Finished(outcome="handed_back", step=2)
 
 
-def test_hand_back_does_not_wait_for_ever(site: Site, api: ApiSide) -> None:
+def test_hand_back_does_not_wait_for_ever(site: Site, api: ApiSide, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HAND_BACK_SECONDS", 0.5)
     api.start_attempt(spec_of("hang"))
     supervision = Supervision(site, api)  # nobody ingests
     site.shutting_down.set()
     supervision.wishes.add(Wish.HAND_BACK)
-    supervision.join(8)
+    supervision.join(4)
 
 
 def test_unknown_model(site: Site, api: ApiSide) -> None:
@@ -214,6 +217,18 @@ def test_missing_file_of_the_store_is_told(site: Site, api: ApiSide) -> None:
     with api.running():
         Supervision(site, api).join()
     assert "no file with sha256" in the_failure(api).message
+
+
+def test_cancel_while_files_are_on_their_way(site: Site, api: ApiSide) -> None:
+    files = [FileEntry(name="step.txt", size=1, sha256="0" * 64)]
+    api.start_attempt(spec_of("finish:2"), StoredFiles(files=files, step=1))
+    supervision = Supervision(site, api)  # nobody serves the store
+    wait_for(lambda: api.client.exists("espo:requests:store"))
+    api.wish(Desired.CANCEL)
+    wait_for(lambda: not api.client.exists("espo:requests:store"), 2)
+    with api.running():
+        supervision.join(5)
+    assert api.events == [Finished(outcome="cancelled", step=1)]
 
 
 def test_beats(site: Site, api: ApiSide) -> None:
