@@ -7,7 +7,7 @@
 # images, on an engine that reaches them. Where neither is possible this says so and succeeds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export PYTHON=${PYTHON:-.venv/bin/python}
+export PYTHON=.venv/bin/python
 folder=$(mktemp -d)
 child=
 wheels_are_ours=

@@ -48,4 +48,4 @@ trap 'exit 130' INT TERM
 timed "api image built" "${compose[@]}" build api
 timed "worker image built" "${compose[@]}" build worker-cpu
 timed "services started" "${compose[@]}" up -d api worker-cpu
-ESPO_TEST_COMPOSE="${compose[*]}" "$PYTHON" -m pytest tests/deploy/test_stack.py -v --durations 4 --timeout 1800
+ESPO_TEST_COMPOSE="${compose[*]}" "$PYTHON" -m pytest tests/deploy/test_stack.py -v -x --durations 4 --timeout 1800
