@@ -13,6 +13,7 @@ import yaml
 from espo_contracts.job import JobSpec
 from espo_contracts.models import find_model, model_folders
 from espo_contracts.validation import SpecError, parse_job_spec
+from espo_contracts.yaml_document import parse_yaml
 from espo_core.errors import ConfigError, DataError, ModelError
 
 FILE_ID = re.compile(r"file-[0-9a-f]{32}")
@@ -76,7 +77,7 @@ def find_job_model(spec: JobSpec) -> Path | None:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

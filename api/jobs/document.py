@@ -11,6 +11,7 @@ import yaml
 from fastapi import Depends, Header, Request
 
 from api.errors import Code, DomainError
+from espo_contracts.yaml_document import parse_yaml
 
 _JSON = {"application/json", ""}
 _YAML = {"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"}
@@ -24,22 +25,6 @@ class Submission:
     document: Any
     body_sha256: str
     idempotency_key: str | None
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML without aliases: a few lines of them expand to gigabytes."""
-
-    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed")
-        return super().compose_node(parent, index)
-
-
-# Dates are only strings in JSON; without this `2024-01-01` would become a date that no field takes.
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 async def read_submission(
@@ -74,7 +59,7 @@ def parse_document(body: bytes, content_type: str) -> Any:
     if media_type not in _JSON | _YAML:
         raise DomainError(Code.UNSUPPORTED_MEDIA_TYPE, f"send the job as {' or '.join(MEDIA_TYPES)}")
     try:
-        document = _parse_yaml(body) if media_type in _YAML else json.loads(body)
+        document = parse_yaml(body.decode()) if media_type in _YAML else json.loads(body)
         # Once through JSON: refuses NaN and infinities, dates and bytes, and makes every key a string.
         return json.loads(json.dumps(document, allow_nan=False))
     except yaml.YAMLError as error:
@@ -85,10 +70,6 @@ def parse_document(body: bytes, content_type: str) -> Any:
         _refuse("document", "it is nested too deeply")
     except (ValueError, TypeError) as error:
         _refuse("YAML" if media_type in _YAML else "JSON", str(error)[:500])
-
-
-def _parse_yaml(body: bytes) -> Any:
-    return yaml.load(body.decode(), Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
 
 
 def _refuse(what: str, reason: str) -> NoReturn:
