@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/jobs/{job_id}/checkpoints", tags=["checkpoints"])
 Step = Annotated[str, Path(pattern=r"^(\d{1,9}|latest|best)$", description="A step, `latest` or `best`.")]
 
 _BYTES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"application/octet-stream": {}}},
+    200: {"content": {"application/octet-stream": {}, "application/json": {}, "text/plain": {}}},
     206: {"description": "The asked range."},
 }
 
