@@ -63,8 +63,12 @@ def train(job: JobFile, output: Output = None, resume: Resume = False, overwrite
         data_file=file,
         resume=_start_of(folder, resume=resume, overwrite=overwrite),
     )
-    with RunView(console, folder, keep=spec.schedule.keep) as view:
-        Trainer(inputs, view.emit).run()
+    try:
+        with RunView(console, folder, keep=spec.schedule.keep) as view:
+            Trainer(inputs, view.emit).run()
+    except KeyboardInterrupt:
+        _say_where_to_go_on(folder)
+        raise
     console.print(f"Done: {newest_checkpoint(folder)}", highlight=False, soft_wrap=True)
 
 
@@ -119,6 +123,12 @@ def _start_of(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
             )
         shutil.rmtree(folder)
     return newest if resume else None
+
+
+def _say_where_to_go_on(folder: Path) -> None:
+    newest = newest_checkpoint(folder)
+    what = f"--resume continues from {newest}" if newest else "before the first checkpoint"
+    console.print(f"Stopped; {what}", highlight=False, soft_wrap=True)
 
 
 def _table(results: dict[str, Estimate]) -> Table:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from espo_contracts.events import Checkpoint, Event, Log, Metrics, Started
-from espo_core.checkpoint import prune
+from espo_core.checkpoint import newest_checkpoint, prune
 
 LINES_EVERY = 10  # steps between lines where there is no terminal
 
@@ -34,7 +34,11 @@ class RunView:
 
     def __enter__(self) -> Self:
         self._output.mkdir(parents=True, exist_ok=True)
-        self._file = (self._output / "events.jsonl").open("a", encoding="utf-8")
+        path = self._output / "events.jsonl"
+        is_continued = newest_checkpoint(self._output) is not None
+        if is_continued and path.is_file():
+            self._remember(path)
+        self._file = path.open("a" if is_continued else "w", encoding="utf-8")
         self._bar.start()
         return self
 
@@ -73,10 +77,19 @@ class RunView:
                 f"step {event.step}: {figures}{_held_out(event)}", highlight=False, soft_wrap=True
             )
 
-    def _checkpoint(self, event: Checkpoint) -> None:
+    def _remember(self, path: Path) -> None:
+        """Takes the best checkpoint from the events of the run that is continued."""
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith('{"type":"checkpoint"'):
+                self._rank(Checkpoint.model_validate_json(line))
+
+    def _rank(self, event: Checkpoint) -> None:
         accuracy = event.metrics.get("held_out/greedy")
         if accuracy is not None and (self._best is None or accuracy >= self._best[0]):
             self._best = accuracy, event.step
+
+    def _checkpoint(self, event: Checkpoint) -> None:
+        self._rank(event)
         prune(self._output, keep=self._keep, best=self._best[1] if self._best else None)
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from espo_contracts.events import Event
 from espo_core.__main__ import main
+from espo_core.progress import RunView
 from tests.espo_core.tiny import tiny_job
 
 
@@ -121,3 +123,19 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "python -m espo_core examples/quickstart.yaml" in capsys.readouterr().out
     assert main(["evaluate", "--help"]) == 0
     assert "Example: python -m espo_core evaluate" in capsys.readouterr().out
+
+
+def test_ctrl_c_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(view: RunView, event: Event) -> None:
+        emit(view, event)
+        if event.type == "checkpoint":
+            raise KeyboardInterrupt
+
+    emit = RunView.emit
+    monkeypatch.setattr(RunView, "emit", interrupted)
+    assert main([str(job_file(tmp_path / "short.yaml")), "--output", "run"]) == 130
+    assert "--resume continues from run/checkpoint-1" in capsys.readouterr().out
+    monkeypatch.setattr(RunView, "emit", emit)
+    assert main(["short.yaml", "--output", "run", "--resume"]) == 0
