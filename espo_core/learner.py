@@ -22,6 +22,8 @@ from espo_core.optim import Optimiser
 from espo_core.policy import Policy
 from espo_core.randomness import derived_seed
 
+NOTHING_TRAINED = {"clip_fraction": 0.0, "clip_fraction_low": 0.0, "clip_fraction_high": 0.0}
+
 
 @dataclass(slots=True, kw_only=True)
 class _Outcome:
@@ -138,7 +140,7 @@ class Learner:
 
 
 def _metrics(outcome: _Outcome, *, tokens: int) -> dict[str, float]:
-    measured = combined_metrics(outcome.outputs) if outcome.outputs else {"clip_fraction": 0.0}
+    measured = combined_metrics(outcome.outputs) if outcome.outputs else dict(NOTHING_TRAINED)
     # Tokens that were left out got no gradient either.
     measured["gradient_utilisation"] = (
         measured.get("gradient_utilisation", 0.0) * outcome.trained_tokens / tokens
