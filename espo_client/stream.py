@@ -60,7 +60,9 @@ def _connection(transport: Transport, job_id: str, cursor: int, types: list[str]
         for entry in httpx_sse.EventSource(response).iter_sse():
             if entry.event == "end":
                 raise _Ended
-            yield Event.model_validate_json(entry.data)
+            # A heartbeat comes out of the decoder as an entry without data.
+            if entry.data:
+                yield Event.model_validate_json(entry.data)
 
 
 def _poll(transport: Transport, job_id: str, cursor: int, types: list[str]) -> Iterator[Event]:
