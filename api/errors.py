@@ -6,6 +6,7 @@ takes the text that it shows. Services raise `DomainError`; its `code` is stable
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -15,6 +16,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
 from espo_contracts.validation import FieldError, json_path
@@ -116,6 +118,10 @@ def _as_domain_error(error: Exception) -> DomainError:
         code = _CODES.get(error.status_code, Code.INVALID_REQUEST)
         return DomainError(code, error.detail, headers=error.headers)
     log.error("unexpected error", exc_info=error)
+    if isinstance(error, OperationalError) or getattr(error, "errno", None) == errno.ENOSPC:
+        # No defect: the database is away, or the disk is full. Both pass, so the client may try again.
+        message = "the database or the disk cannot be used now"
+        return DomainError(Code.UNAVAILABLE, message, headers={"retry-after": "2"})
     return DomainError(Code.INTERNAL, "an unexpected error; the server's log has it under this request id")
 
 

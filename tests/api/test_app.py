@@ -1,14 +1,17 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy.exc import OperationalError
 
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 from tests.api.rows import submit
 
 
@@ -55,6 +58,7 @@ async def test_a_problem_speaks_to_browsers_and_to_the_openai_sdk(client: httpx.
     }
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
@@ -91,6 +95,23 @@ async def test_a_defect_is_answered_without_its_trace(
     assert "secret" not in response.text
     assert response.headers["x-request-id"] == response.json()["request_id"]
     assert "ZeroDivisionError: secret detail" in caplog.text
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left"), OperationalError("SELECT secret", {}, Exception())]
+)
+async def test_what_passes_by_itself_may_be_tried_again(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("api.jobs.repository.get", broken)
+    response = await client.get("/v1/jobs/x")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "unavailable")
+    assert response.headers["retry-after"] == "2"
+    assert "secret" not in response.text
 
 
 async def test_a_body_has_a_bound(client: httpx.AsyncClient) -> None:

@@ -64,6 +64,7 @@ def test_keys_are_256_random_bits() -> None:
     assert {len(key) for key in keys} == {48}
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path) -> None:
     environment = os.environ | {"ESPO_HOME": str(tmp_path), "ESPO_DATABASE_URL": ""}
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 from tests.api.rows import add_checkpoint, submit
 
 WEIGHTS = bytes(range(256)) * 20
@@ -46,6 +47,7 @@ async def test_list_and_one(client: httpx.AsyncClient, job_id: str) -> None:
     }
 
 
+@on_sqlite
 @pytest.mark.parametrize(("step", "status"), [("11", 404), ("newest", 400), ("-1", 400), ("1" * 30, 400)])
 async def test_a_step_that_is_not_there(
     client: httpx.AsyncClient, job_id: str, step: str, status: int
@@ -73,6 +75,7 @@ async def test_a_file_whole(client: httpx.AsyncClient, job_id: str) -> None:
     assert (await client.get(file_path(job_id, name="..%2F..%2Fespo.db"))).status_code == 404
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("asked", "start", "end"), [("bytes=0-9", 0, 10), ("bytes=5100-", 5100, 5120), ("bytes=-7", 5113, 5120)]
 )
@@ -93,6 +96,7 @@ async def test_several_ranges(client: httpx.AsyncClient, job_id: str) -> None:
     assert response.headers["content-type"].startswith("multipart/byteranges")
 
 
+@on_sqlite
 @pytest.mark.parametrize("asked", ["bytes=9-5", "bytes=", "bytes=a-b", "lines=1-2", "bytes=1", "x"])
 async def test_a_malformed_range_is_ignored(client: httpx.AsyncClient, job_id: str, asked: str) -> None:
     response = await client.get(file_path(job_id), headers={"range": asked})

@@ -8,6 +8,7 @@ import pytest
 from api.events import service as events
 from tests.api.conftest import Service
 from tests.api.events.stream import Stream
+from tests.api.marks import on_sqlite
 from tests.api.rows import add_events, log, metrics, set_status, submit
 
 
@@ -52,6 +53,7 @@ async def test_samples_and_logs(client: httpx.AsyncClient, service: Service) -> 
     assert [(line["level"], line["message"]) for line in lines] == [("info", "hello")]
 
 
+@on_sqlite
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 40])
 async def test_a_wrong_last_event_id_is_refused(client: httpx.AsyncClient, last: str) -> None:
     job_id = await submit(client)

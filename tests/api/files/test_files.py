@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 
 DATA = b'{"prompt": "1+1", "answer": "2"}\n{"prompt": "2+2", "answer": "4"}\n'
 
@@ -44,6 +45,7 @@ async def test_an_upload_is_kept(client: httpx.AsyncClient, service: Service) ->
     assert leftovers(service) == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("content", "loc", "message"),
     [
@@ -101,6 +103,7 @@ async def test_an_upload_has_a_bound(client: httpx.AsyncClient, service: Service
     assert leftovers(service) == []
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [

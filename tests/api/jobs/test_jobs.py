@@ -7,6 +7,7 @@ import pytest
 
 from espo_contracts.wire import job_key
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 from tests.api.rows import add_events, metrics, set_status, submit
 
 
@@ -30,7 +31,7 @@ async def test_lists_are_newest_first_and_page_without_gap(client: httpx.AsyncCl
 
 
 async def test_filters(client: httpx.AsyncClient, service: Service) -> None:
-    plain = await submit(client, name="Plain 50%_a", tags=["a_b", "é"])
+    plain = await submit(client, name="Plain 50%_a", tags=["a_b", "x:1"])
     other = await submit(client, name="other", tags=["axb"], algorithm={"name": "grpo"})
     await set_status(service.resources.context.database, other, "running")
 
@@ -39,7 +40,7 @@ async def test_filters(client: httpx.AsyncClient, service: Service) -> None:
         return [job["id"] for job in answer.json()["data"]]
 
     assert await found(tag="a_b") == [plain]
-    assert await found(tag=["a_b", "é"]) == [plain]
+    assert await found(tag=["a_b", "x:1"]) == [plain]
     assert await found(tag="a") == []
     assert await found(algorithm="grpo") == [other]
     assert await found(model="toy") == [other, plain]
@@ -50,6 +51,7 @@ async def test_filters(client: httpx.AsyncClient, service: Service) -> None:
     assert await found(text=other[-8:]) == [other]
 
 
+@on_sqlite
 @pytest.mark.parametrize("query", ["status=done", "limit=0", "limit=101", "limit=x", "after=job-1", "after="])
 async def test_a_wrong_query_is_named(client: httpx.AsyncClient, query: str) -> None:
     response = await client.get(f"/v1/jobs?{query}")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select, update
 
 from api.jobs.models import IdempotencyKey, Job
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 from tests.api.rows import job_document, submit
 
 
@@ -40,6 +41,7 @@ async def test_yaml_is_the_same_job(client: httpx.AsyncClient) -> None:
     assert response.json()["spec"] == job_document()
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("body", "content_type", "status"),
     [

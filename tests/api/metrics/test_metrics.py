@@ -10,6 +10,7 @@ import pytest
 from pyarrow import parquet
 
 from tests.api.conftest import Service
+from tests.api.marks import on_sqlite
 from tests.api.rows import add_events, metrics, submit
 
 
@@ -94,6 +95,7 @@ async def test_parquet(client: httpx.AsyncClient, job_id: str) -> None:
     assert table["held_out/greedy"] == [0.75, None]
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "query",
     ["max_points=2", "since_step=-2", "format=xml", "format=csv&max_points=10", "since_step=99999999999"],
