@@ -53,6 +53,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )
+    _install(app, settings, registry)
+    return app
+
+
+def _install(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> None:
     # FastAPI's own /docs loads its script from a CDN: blank without internet, and somebody else's code.
     patch_fastapi(app, swagger_ui_parameters={"persistAuthorization": True, "filter": True})
     install_handlers(app)
@@ -60,7 +65,6 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     _add_middleware(app, settings, registry)
     for router in (jobs, events, metrics, checkpoints, files, catalogue, health):
         app.include_router(router)
-    return app
 
 
 def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> None:
