@@ -28,6 +28,7 @@ from pydantic import Field, StringConstraints
 
 from espo_contracts.events import FileEntry, Record, Sha256
 from espo_contracts.job import Desired, JobSpec
+from espo_contracts.spec import JobId
 
 TASK_NAME = "espo.train"
 RUNS_KEY = "espo:runs"
@@ -90,7 +91,7 @@ def chunks_key(transfer: str) -> str:
 class Hint(Record):
     """The whole payload of a Celery message: something may be runnable."""
 
-    job: Annotated[str, StringConstraints(max_length=64)]
+    job: JobId
     attempt: Annotated[int, Field(ge=1)]
 
 

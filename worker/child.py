@@ -28,8 +28,10 @@ def main(descriptor: int) -> int:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     os.set_inheritable(descriptor, False)
     # Seconds of work, done only now that the end of our parent ends us too.
+    from espo_core.warm import warm_up
     from worker.training import train
 
+    warm_up()
     order = RunOrder.model_validate_json(orders.get())
     with open(descriptor, "w", encoding="utf-8", buffering=1) as lines:
         tell = _Teller(lines)

@@ -82,11 +82,11 @@ def random_row(random: Random, sets: Sequence[Numbers], operators: str) -> dict[
 
 
 def distinct_rows(
-    random: Random, sets: Sequence[Numbers], *, operators: str, count: int
+    random: Random, sets: Sequence[Numbers], *, operators: str, count: int, tries: int
 ) -> Iterator[dict[str, Any]]:
-    """Yields problems with distinct prompts, as many as asked or as four tries for each can find."""
+    """Yields problems with distinct prompts, as many as asked or as that many tries can find."""
     seen: set[str] = set()
-    for _ in range(4 * count):
+    for _ in range(tries):
         row = random_row(random, sets, operators)
         if row["prompt"] not in seen:
             seen.add(row["prompt"])
@@ -105,14 +105,17 @@ class CountdownTask:
         """Returns the problems; a set of numbers occurs on one side only."""
         config = self.config
         return TaskData(
-            train=self._side(is_held_out=False, count=config.train_rows),
-            held_out=self._side(is_held_out=True, count=config.held_out_rows),
+            # One try a row: to go on until three numbers have given their last problem would fill the
+            # training with rare targets, which held-out problems hardly have.
+            train=self._side(is_held_out=False, count=config.train_rows, tries=config.train_rows),
+            held_out=self._side(is_held_out=True, count=config.held_out_rows, tries=4 * config.held_out_rows),
         )
 
-    def _side(self, *, is_held_out: bool, count: int) -> list[dict[str, Any]]:
+    def _side(self, *, is_held_out: bool, count: int, tries: int) -> list[dict[str, Any]]:
         random = Random(f"countdown/{self.config.seed}/{is_held_out}")
         sets = number_sets(self.config, is_held_out=is_held_out)
-        return list(distinct_rows(random, sets, operators=self.config.operators, count=count))
+        rows = distinct_rows(random, sets, operators=self.config.operators, count=count, tries=tries)
+        return list(rows)
 
 
 def build(config: CountdownTaskConfig) -> CountdownTask:

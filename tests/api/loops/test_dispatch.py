@@ -126,7 +126,7 @@ async def test_a_job_whose_base_is_gone_fails_and_says_so(
 async def test_a_hint_reaches_the_queue_as_the_worker_expects_it(context: Context) -> None:
     hints = Hints(context.settings.redis_url)
     try:
-        await hints.send(Hint(job="job-1", attempt=2), "gpu")
+        await hints.send(Hint(job="job-" + "0" * 32, attempt=2), "gpu")
         assert await hints.waiting("gpu") == 1
         assert await hints.waiting("cpu") == 0
         message = await context.redis.lindex("espo.gpu", 0)
