@@ -11,11 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, cast
 
-from pydantic import TypeAdapter
 from redis import Redis
 
 from espo_contracts.job import Desired
-from espo_contracts.spec import JobId
 from espo_contracts.wire import (
     CLAIM_EXPIRY_SECONDS,
     HEARTBEAT_SECONDS,
@@ -36,8 +34,6 @@ from worker.settings import Settings
 from worker.signs import Sign
 from worker.supervisor import Site, Supervisor
 from worker.wishes import Wish, Wishes
-
-_JOB_ID: TypeAdapter[str] = TypeAdapter(JobId)
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +129,13 @@ def claim(client: Redis, hint: Hint, worker: str) -> Assignment | None:
     """The assignment of an attempt that is ours from now on; None when it is not to be had.
 
     Raises:
-        ValueError: the assignment, or the hint, is none.
+        ValueError: the assignment is none.
         redis.RedisError: Redis does not answer; the reconciler hints again.
     """
-    job = _JOB_ID.validate_python(hint.job)
-    key = claim_key(job, hint.attempt)
+    key = claim_key(hint.job, hint.attempt)
     if not client.set(key, worker, nx=True, ex=CLAIM_EXPIRY_SECONDS):
         return None
-    fields = cast(dict[bytes, bytes], client.hgetall(job_key(job)))
+    fields = cast(dict[bytes, bytes], client.hgetall(job_key(hint.job)))
     if not fields:
         client.delete(key)  # Redis lost it; the attempt is hinted again when it is back
         return None
