@@ -64,7 +64,9 @@ def processes_of(home: Path) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-            if process.environ().get(MARK) == str(home) and process.pid != os.getpid():
+            # Valkey writes its title over its environment, but it works in its folder.
+            is_ours = process.environ().get(MARK) == str(home) or Path(process.cwd()).is_relative_to(home)
+            if is_ours and process.pid != os.getpid():
                 found.append(process)
     return found
 
