@@ -84,7 +84,8 @@ def test_killing_it_leaves_no_process_and_the_next_start_keeps_the_key(tmp_path:
         assert after.api_key == before.api_key
         assert after.base_url == running.base_url == f"http://127.0.0.1:{port}"
         assert len(old) >= 8, "three servers with their guards, the warm child and espo up itself"
-        assert not any(process.is_running() for process in old)
+        # A warm child that is still importing torch notices the end of its worker a moment later.
+        wait_until(lambda: not any(process.is_running() for process in old), what="all old ones are gone")
 
 
 @pytest.fixture
