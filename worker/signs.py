@@ -58,5 +58,8 @@ class Sign:
                 self._client.set(self._key, self._document().model_dump_json(), ex=self._expires_seconds)
             except RedisError as error:
                 log.warning("%s: cannot give a sign of life (%s)", self._key, error)
+            except Exception:
+                # Whatever it is, the next signs must come: without them a healthy run would be given up.
+                log.exception("%s: cannot give a sign of life", self._key)
             self._wake.wait(self._every_seconds)
             self._wake.clear()
