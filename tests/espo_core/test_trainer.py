@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_is_refused(file: str, tiny_model: Path, tmp_path: 
     ("change", "reason"),
     [
         ({"model": LORA}, "does not fit this model"),
-        ({"data": {"task": {"name": "countdown", "parameters": {"train_rows": 20}}}}, "made with 50 prompts"),
+        ({"data": {"task": {"name": "countdown", "parameters": {"train_rows": 20}}}}, "made with 49 prompts"),
     ],
 )
 def test_a_checkpoint_of_another_run_is_refused(
