@@ -41,8 +41,9 @@ fix: .venv/dev.stamp ## Format, and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: .venv/dev.stamp ## Print the service's figures (docs/figures.md says what each means)
+bench: .venv/dev.stamp ## Print the figures of the README
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.transfer
 
 catalogue: .venv/run.stamp ## Write espo_contracts/catalogue.json anew from the code
 	@$(BIN)/python -m espo_core.catalogue
