@@ -7,6 +7,8 @@ import shutil
 import uuid
 from pathlib import Path
 
+from espo_transfer.digest import sync_folder
+
 
 class LocalStore:
     """A folder on a local or shared file system."""
@@ -22,11 +24,11 @@ class LocalStore:
             return
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
-            _sync_folder(self._root)
+            sync_folder(self._root)
         source = self._on_this_file_system(path)
         _sync_file(source)
         source.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
         with self._known(sha256).open("rb") as file:
@@ -72,12 +74,3 @@ class LocalStore:
 def _sync_file(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    """Makes renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
