@@ -12,6 +12,44 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _blobs()
+    _projects()
+    _api_keys()
+    _files()
+    _jobs()
+    _attempts()
+    _checkpoints()
+    _events()
+    _idempotency_keys()
+
+
+def downgrade() -> None:
+    op.drop_index(op.f("ix_idempotency_keys_job_id"), table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
+    op.drop_index("uq_events_source", table_name="events")
+    op.drop_index("ix_events_effective", table_name="events")
+    op.drop_table("events")
+    op.drop_table("checkpoints")
+    op.drop_index(op.f("ix_attempts_ended_at"), table_name="attempts")
+    op.drop_table("attempts")
+    op.drop_index(op.f("ix_jobs_status_priority_created_at"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_project_id_created_at_id"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_project_id"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_model"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_file_id"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_algorithm"), table_name="jobs")
+    op.drop_table("jobs")
+    op.drop_index(op.f("ix_files_sha256"), table_name="files")
+    op.drop_index(op.f("ix_files_project_id_created_at_id"), table_name="files")
+    op.drop_table("files")
+    op.drop_index(op.f("ix_api_keys_project_id"), table_name="api_keys")
+    op.drop_table("api_keys")
+    op.drop_table("projects")
+    op.drop_index(op.f("ix_blobs_touched_at"), table_name="blobs")
+    op.drop_table("blobs")
+
+
+def _blobs() -> None:
     op.create_table(
         "blobs",
         sa.Column("sha256", sa.String(length=64), nullable=False),
@@ -20,6 +58,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blobs")),
     )
     op.create_index(op.f("ix_blobs_touched_at"), "blobs", ["touched_at"], unique=False)
+
+
+def _projects() -> None:
     op.create_table(
         "projects",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -27,6 +68,9 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_projects")),
     )
+
+
+def _api_keys() -> None:
     op.create_table(
         "api_keys",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -45,6 +89,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("sha256", name=op.f("uq_api_keys_sha256")),
     )
     op.create_index(op.f("ix_api_keys_project_id"), "api_keys", ["project_id"], unique=False)
+
+
+def _files() -> None:
     op.create_table(
         "files",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -63,6 +110,9 @@ def upgrade() -> None:
         op.f("ix_files_project_id_created_at_id"), "files", ["project_id", "created_at", "id"], unique=False
     )
     op.create_index(op.f("ix_files_sha256"), "files", ["sha256"], unique=False)
+
+
+def _jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.String(length=64), nullable=False),
@@ -102,6 +152,9 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_jobs_status_priority_created_at"), "jobs", ["status", "priority", "created_at"], unique=False
     )
+
+
+def _attempts() -> None:
     op.create_table(
         "attempts",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -122,6 +175,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_attempts")),
     )
     op.create_index(op.f("ix_attempts_ended_at"), "attempts", ["ended_at"], unique=False)
+
+
+def _checkpoints() -> None:
     op.create_table(
         "checkpoints",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -136,6 +192,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("job_id", "step", name=op.f("pk_checkpoints")),
     )
+
+
+def _events() -> None:
     op.create_table(
         "events",
         sa.Column("job_id", sa.String(length=64), nullable=False),
@@ -156,6 +215,9 @@ def upgrade() -> None:
         "ix_events_effective", "events", ["job_id", "type", "is_superseded", "step"], unique=False
     )
     op.create_index("uq_events_source", "events", ["job_id", "attempt", "seq"], unique=True)
+
+
+def _idempotency_keys() -> None:
     op.create_table(
         "idempotency_keys",
         sa.Column("project_id", sa.String(length=64), nullable=False),
@@ -172,29 +234,3 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("project_id", "key", name=op.f("pk_idempotency_keys")),
     )
     op.create_index(op.f("ix_idempotency_keys_job_id"), "idempotency_keys", ["job_id"], unique=False)
-
-
-def downgrade() -> None:
-    op.drop_index(op.f("ix_idempotency_keys_job_id"), table_name="idempotency_keys")
-    op.drop_table("idempotency_keys")
-    op.drop_index("uq_events_source", table_name="events")
-    op.drop_index("ix_events_effective", table_name="events")
-    op.drop_table("events")
-    op.drop_table("checkpoints")
-    op.drop_index(op.f("ix_attempts_ended_at"), table_name="attempts")
-    op.drop_table("attempts")
-    op.drop_index(op.f("ix_jobs_status_priority_created_at"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_project_id_created_at_id"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_project_id"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_model"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_file_id"), table_name="jobs")
-    op.drop_index(op.f("ix_jobs_algorithm"), table_name="jobs")
-    op.drop_table("jobs")
-    op.drop_index(op.f("ix_files_sha256"), table_name="files")
-    op.drop_index(op.f("ix_files_project_id_created_at_id"), table_name="files")
-    op.drop_table("files")
-    op.drop_index(op.f("ix_api_keys_project_id"), table_name="api_keys")
-    op.drop_table("api_keys")
-    op.drop_table("projects")
-    op.drop_index(op.f("ix_blobs_touched_at"), table_name="blobs")
-    op.drop_table("blobs")
