@@ -93,7 +93,7 @@ def test_a_second_download_only_looks(local: Local, trained: JobDetail, tmp_path
 def test_a_submission_whose_answer_is_lost_makes_one_job(local: Local) -> None:
     name = "lost-answer"
     with cutting_proxy(local.base_url, limit=0, cuts=2) as proxy, local.client(proxy.base_url) as client:
-        job = client.submit(SHORT_JOB | {"name": name})
+        job = client.submit(LONG_JOB | {"name": name})
         assert proxy.cuts_left == 0
     with local.client() as client:
         assert [found.id for found in client.jobs(text=name)] == [job.id]
