@@ -2,8 +2,8 @@
 
 Redis is transport and may lose everything at any time. The API side owns the keys of an attempt: it opens
 them before the hint, opens them again when Redis lost them, and deletes them at the end. A worker only ever
-appends to a stream that exists, so a stale worker can leave nothing behind. After the end of a job its hash and
-claim stay for an hour, as an order to stop for whoever comes late.
+appends to a stream that exists, so a stale worker can leave nothing behind. After the end of a job its
+hash and claim stay for an hour, as an order to stop for whoever comes late.
 
 | key | type | written by | holds |
 |---|---|---|---|
