@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
 from espo_contracts.job import JobStatus
 from tests.e2e.service import Service, job_document, wait_until
+from tests.processes import lives
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -58,11 +58,7 @@ def _kill_the_worker(service: Service, undisturbed: str) -> None:
     service.reach_step(job, 17)
     runs = service.run_processes()
     service.kill("worker")
-    wait_until(lambda: not any(map(_lives, runs)), seconds=5, what="the run dies with its worker")
+    wait_until(lambda: not any(map(lives, runs)), seconds=5, what="the run dies with its worker")
     service.start("worker")
     assert_as_undisturbed(service, job, undisturbed)
     assert service.job(job).attempt == 2
-
-
-def _lives(process: psutil.Process) -> bool:
-    return bool(process.is_running()) and process.status() != psutil.STATUS_ZOMBIE

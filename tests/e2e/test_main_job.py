@@ -17,6 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from espo_contracts.job import JobStatus
 from espo_transfer.digest import sha256_of
 from tests.e2e.service import ROOT, Service, job_document, wait_until
+from tests.processes import lives
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -58,7 +59,7 @@ def test_a_cancel_acts_within_two_seconds_in_the_middle_of_a_rollout(service: Se
     start = time.monotonic()
     with service.client as client:
         client.cancel(job)
-    wait_until(lambda: not trainer.is_running(), seconds=2, what="the run process is gone")
+    wait_until(lambda: not lives(trainer), seconds=2, what="the run process is gone")
     assert service.wait_finished(job, seconds=5).status is JobStatus.CANCELLED
     assert time.monotonic() - start < 5
     next_job = service.submit(job_document())

@@ -13,6 +13,7 @@ import pytest
 
 from espo_client.services.guarded import end_guarded, start_guarded
 from tests.espo_client.waiting import wait_until
+from tests.processes import lives
 
 # Starts a child of its own in the same group, says both ids, and refuses to end politely if told so.
 COMMAND = """
@@ -50,7 +51,7 @@ def test_killing_the_starter_ends_the_command_and_its_children(tmp_path: Path, m
     running = processes(log)
     starter.send_signal(signal.SIGKILL)
     starter.wait()
-    wait_until(lambda: not any(process.is_running() for process in running), what="both are gone")
+    wait_until(lambda: not any(map(lives, running)), what="both are gone")
 
 
 def test_the_guard_exits_as_the_command_does(tmp_path: Path) -> None:
@@ -71,4 +72,4 @@ def test_ending_a_stubborn_command_kills_it_after_its_grace_time(tmp_path: Path)
         guard = start_guarded(command, environment=dict(os.environ), output=log, grace_seconds=0.3)
     running = processes(path)
     end_guarded(guard, grace_seconds=0.3)
-    wait_until(lambda: not any(process.is_running() for process in running), what="both are gone")
+    wait_until(lambda: not any(map(lives, running)), what="both are gone")

@@ -15,6 +15,7 @@ from espo_contracts.job import JobStatus
 from tests.espo_client.conftest import Local
 from tests.espo_client.local_service import SHORT_JOB, espo, processes_of, serving, wait_running
 from tests.espo_client.waiting import wait_until
+from tests.processes import lives
 from tests.servers import free_port
 
 pytestmark = pytest.mark.slow
@@ -43,7 +44,7 @@ def test_a_killed_server_is_started_again(local: Local) -> None:
     with local.client() as client:
         before = client.catalogue("algorithms")
         killed.kill()
-        wait_until(lambda: not killed.is_running(), what="it is dead")
+        wait_until(lambda: not lives(killed), what="it is dead")
         # A client that had an answer waits for the service to come back.
         assert client.catalogue("algorithms") == before
     again = find(local.home, "uvicorn")
@@ -85,7 +86,7 @@ def test_killing_it_leaves_no_process_and_the_next_start_keeps_the_key(tmp_path:
         assert after.base_url == running.base_url == f"http://127.0.0.1:{port}"
         assert len(old) >= 8, "three servers with their guards, the warm child and espo up itself"
         # A warm child that is still importing torch notices the end of its worker a moment later.
-        wait_until(lambda: not any(process.is_running() for process in old), what="all old ones are gone")
+        wait_until(lambda: not any(map(lives, old)), what="all old ones are gone")
 
 
 @pytest.fixture

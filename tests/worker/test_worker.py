@@ -12,6 +12,7 @@ from espo_contracts.job import Desired
 from espo_contracts.wire import StoredFiles, queue_name
 from espo_core.trainer import RunInputs, Trainer
 from espo_transfer.digest import sha256_of
+from tests.processes import lives
 from tests.servers import RedisServer
 from tests.worker.api_side import ApiSide, wait_for
 from tests.worker.real_worker import Worker, final_weights, hint, job, presences, wait_idle, working
@@ -90,7 +91,7 @@ def test_stopping_hands_the_run_back(api: ApiSide, worker: Worker) -> None:
         assert worker.stop() == 0
     assert isinstance(api.events[-1], Finished)
     assert api.events[-1].outcome == "handed_back"
-    assert not any(child.is_running() for child in children)
+    assert not any(map(lives, children))
     assert api.client.keys("espo:worker:*") == []
     assert list((worker.home / "worker").glob("*/job-*")) == []
 
@@ -104,7 +105,7 @@ def test_killed_worker_takes_its_run_with_it(api: ApiSide, worker: Worker, redis
         children = worker.run_processes
         assert children
         worker.kill()
-        wait_for(lambda: not any(child.is_running() for child in children), 2)
+        wait_for(lambda: not any(map(lives, children)), 2)
     assert list((worker.home / "worker").glob("*/job-*"))
     with working(redis_url, worker.home) as successor:
         wait_for(lambda: not list((worker.home / "worker").glob("*/job-*")), 60)
