@@ -26,6 +26,8 @@ class Algorithm(Generic[ConfigT]):
     fidelity: Fidelity
     config: type[ConfigT]
     build: Callable[[ConfigT], Objective]
+    dynamic_sampling: bool = False
+    """Whether the paper samples dynamically; a job may say otherwise."""
 
     def configure(self, parameters: Mapping[str, object]) -> ConfigT:
         """The validated parameters, the others at their defaults.
