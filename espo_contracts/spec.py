@@ -182,6 +182,26 @@ class RolloutSpec(Part):
     """Nucleus sampling; 1 samples from the whole policy."""
     top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Sample among the k likeliest tokens; 0 is off."""
+    dynamic_sampling: bool | None = None
+    """Train only on prompts whose responses differ in reward, and ask others in place of those that are
+    always or never solved (arXiv 2503.14476). Unset: as the algorithm's paper has it."""
+    max_sampling_rounds: Annotated[int, Field(ge=1, le=64)] = 4
+    """Rounds of prompts that dynamic sampling may take in a step, each at most `prompts_per_step`; then the
+    step trains on what there is."""
+    overlong_tokens: Annotated[int, Field(ge=0, le=131_072)] = 0
+    """Length before `max_new_tokens` over which a penalty grows from 0 to 1 (arXiv 2503.14476, Eq. 13); 0 is
+    off."""
+    overlong_penalty: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """Weight of that penalty in the reward that is trained on; accuracies leave it out."""
+
+    @model_validator(mode="after")
+    def _penalty_starts_within_the_limit(self) -> Self:
+        if self.overlong_tokens > self.max_new_tokens:
+            raise ValueError(
+                f"overlong_tokens ({self.overlong_tokens}) must not exceed max_new_tokens "
+                f"({self.max_new_tokens})"
+            )
+        return self
 
 
 class OptimiserSpec(Part):

@@ -45,7 +45,7 @@ class Evaluator:
         completions = decoded(self.policy, rollout.split())
         weights = [one.weight for one in self.verifiers]
         heaviest = weights.index(max(weights))
-        scores = score_responses(self.verifiers, self.prompts, completions).scores
+        scores = score_responses(self.verifiers, self.prompts, completions).checked().scores
         judged = [list(score.parts.values())[heaviest] for score in scores]
         count = sampling.responses
         return estimate([judged[start : start + count] for start in range(0, len(judged), count)])

@@ -8,17 +8,16 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from espo_contracts.events import Sample
+from espo_core.answers import Answers
 from espo_core.intervals import Estimate
-from espo_core.prompts import Prompt
-from espo_core.rewards import Scored
-from espo_core.rollout.engine import Rollout
+from espo_core.samplers.dynamic import Gathered
 
 MAX_TEXT = 65_536  # of the contract's Text
 
@@ -39,41 +38,38 @@ class Stopwatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Turn:
-    """One step's prompts with their responses; response r answers prompt r // G."""
+class Turn(Answers):
+    """The answers that a step trains on."""
 
     step: int
-    prompts: Sequence[Prompt]
-    rollout: Rollout
-    scored: Scored
     advantage: Tensor
     """[R] float32, on the CPU."""
 
-    @property
-    def group(self) -> int:
-        """G."""
-        return len(self.scored.scores) // len(self.prompts)
 
-
-def turn_metrics(turn: Turn) -> dict[str, float]:
-    """Level and spread of the rewards, length and entropy of the responses."""
-    rewards, rollout = turn.scored.rewards(), turn.rollout
-    is_flat = (turn.advantage.view(-1, turn.group) == 0).all(1)
+def gathered_metrics(gathered: Gathered) -> dict[str, float]:
+    """Level and spread of the rewards, length and entropy of the responses: of all that were sampled, so that
+    passing over some does not flatter the policy."""
+    sampled, rollout = gathered.sampled, gathered.sampled.rollout
+    rewards = sampled.scored.rewards()
     return {
         "reward/mean": rewards.mean().item(),
         "reward/std": rewards.std(correction=0).item(),
-        "reward/verified_fraction": turn.scored.verified().float().mean().item(),
-        "reward/zero_variance_fraction": is_flat.float().mean().item(),
-        "rollout/tokens": float(len(rollout.tokens)),
+        "reward/verified_fraction": sampled.scored.verified().float().mean().item(),
+        "reward/zero_variance_fraction": 1 - sampled.has_contrast().float().mean().item(),
+        "rollout/rounds": float(gathered.rounds),
+        "rollout/prompts": float(len(gathered.kept.prompts)),
+        "rollout/prompts_sampled": float(len(sampled.prompts)),
+        "rollout/tokens": float(len(gathered.kept.rollout.tokens)),
+        "rollout/tokens_sampled": float(len(rollout.tokens)),
         "rollout/length_mean": rollout.lengths.float().mean().item(),
         "rollout/truncated_fraction": rollout.is_truncated.float().mean().item(),
         "policy/entropy": rollout.entropy.mean().item(),
     }
 
 
-def resource_metrics(turn: Turn, watch: Stopwatch, device: torch.device) -> dict[str, float]:
+def resource_metrics(gathered: Gathered, watch: Stopwatch, device: torch.device) -> dict[str, float]:
     """Times, speed and memory: the only metrics that differ between two equal runs."""
-    speed = len(turn.rollout.tokens) / watch.seconds["time/rollout_seconds"]
+    speed = len(gathered.sampled.rollout.tokens) / watch.seconds["time/rollout_seconds"]
     memory = {"rollout/tokens_per_second": speed, "memory/peak_bytes": peak_memory(device)}
     return watch.seconds | memory
 

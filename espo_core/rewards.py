@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import torch
 from torch import Tensor
@@ -28,6 +29,32 @@ class Scored:
         """[R] bool."""
         return torch.tensor([score.verified for score in self.scores])
 
+    def select(self, is_kept: Sequence[bool]) -> Scored:
+        """Some of the responses, in their order."""
+        return Scored(
+            completions=list(compress(self.completions, is_kept)), scores=list(compress(self.scores, is_kept))
+        )
+
+    @staticmethod
+    def joined(parts: Sequence[Scored]) -> Scored:
+        """The responses of several, in their order."""
+        return Scored(
+            completions=[text for part in parts for text in part.completions],
+            scores=[score for part in parts for score in part.scores],
+        )
+
+    def checked(self) -> Scored:
+        """These responses, of which at least one could be judged.
+
+        Raises:
+            VerifierError: a verifier raised on every one, so there is nothing to learn from.
+        """
+        if all(score.raised for score in self.scores):
+            raise VerifierError(
+                f"the reward failed on all {len(self.scores)} responses: {self.scores[0].raised[0]}"
+            )
+        return self
+
     def warnings(self) -> list[str]:
         """Verifiers that raised on some responses."""
         raised = [reason for score in self.scores for reason in score.raised]
@@ -37,16 +64,10 @@ class Scored:
 def score_responses(
     verifiers: Sequence[WeightedVerifier], prompts: Sequence[Prompt], completions: list[str]
 ) -> Scored:
-    """The scores of G completions of each prompt.
-
-    Raises:
-        VerifierError: a verifier raised on every completion, so there is nothing to learn from.
-    """
+    """The scores of G completions of each prompt."""
     group = len(completions) // len(prompts)
     scores = [
         score_all(verifiers, completion, prompts[index // group].row)
         for index, completion in enumerate(completions)
     ]
-    if all(score.raised for score in scores):
-        raise VerifierError(f"the reward failed on all {len(scores)} responses: {scores[0].raised[0]}")
     return Scored(completions=completions, scores=scores)

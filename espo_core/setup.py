@@ -14,6 +14,7 @@ from torch import Tensor
 from espo_contracts.events import Started
 from espo_contracts.job import JobSpec
 from espo_contracts.spec import ResourceSpec, RolloutSpec
+from espo_core.algorithms import get_algorithm
 from espo_core.checkpoint import TrainingState, load_training_state
 from espo_core.data import PromptData, load_data
 from espo_core.errors import CheckpointError, ConfigError, DataError
@@ -21,6 +22,7 @@ from espo_core.evaluate import Evaluator
 from espo_core.learner import Learner
 from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser, check_tensors
+from espo_core.overlong import OverlongPenalty
 from espo_core.policy import Policy, load_policy
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
@@ -53,6 +55,9 @@ class Run:
     objective: Objective
     engine: RolloutEngine
     sampler: PromptSampler
+    is_dynamic: bool
+    """Prompts without contrast are passed over."""
+    overlong: OverlongPenalty
     optimiser: Optimiser
     learner: Learner
     evaluator: Evaluator
@@ -162,6 +167,19 @@ def sampling_of(spec: RolloutSpec) -> Sampling:
     )
 
 
+def overlong_of(spec: RolloutSpec) -> OverlongPenalty:
+    """A job's penalty on overlong responses."""
+    return OverlongPenalty(
+        limit=spec.max_new_tokens, margin=spec.overlong_tokens, weight=spec.overlong_penalty
+    )
+
+
+def is_dynamic(spec: JobSpec) -> bool:
+    """Whether a job samples dynamically: as it says, else as its algorithm's paper has it."""
+    asked = spec.rollout.dynamic_sampling
+    return get_algorithm(spec.algorithm.name).dynamic_sampling if asked is None else asked
+
+
 def started(run: Run, spec: JobSpec) -> Started:
     """The event that begins a run."""
     packages = ("torch", "transformers", "peft")
@@ -201,6 +219,8 @@ def _assembled(
         objective=objective,
         engine=engine,
         sampler=PromptSampler(len(data.train), seed=spec.seed),
+        is_dynamic=is_dynamic(spec),
+        overlong=overlong_of(spec.rollout),
         optimiser=optimiser,
         learner=Learner(
             policy=policy,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from espo_contracts.events import Checkpoint, Event, Log, finite
+from espo_core.answers import Answers
 from espo_core.checkpoint import TrainingState, save_checkpoint
 from espo_core.errors import NonFiniteLossError
 from espo_core.evaluate import decoded
@@ -22,12 +23,13 @@ from espo_core.report import (
     Stopwatch,
     Turn,
     evaluation_metrics,
+    gathered_metrics,
     resource_metrics,
     sample_events,
-    turn_metrics,
 )
-from espo_core.rewards import Scored, score_responses
+from espo_core.rewards import score_responses
 from espo_core.rollout.engine import Rollout
+from espo_core.samplers.dynamic import Gathered, Gathering
 from espo_core.setup import Run, RunInputs, prepare_run, sampling_of, started
 
 __all__ = ["RunInputs", "Trainer"]
@@ -53,14 +55,13 @@ class Trainer:
         for step in range(run.steps_done + 1, self._spec.schedule.steps + 1):
             seed_everything(self._spec.seed, "step", step)
             watch = Stopwatch()
-            prompts = self._next_prompts(run)
-            rollout = self._sample(run, prompts, step)
-            scored = self._score(run, prompts, rollout)
-            turn = self._judge(run, prompts, rollout, scored, step)
+            gathered = self._gather(run, step)
+            turn = self._judge(run, gathered.kept, step)
             watch.lap("rollout")
             learned = self._learn(run, turn)
             watch.lap("update")
-            metrics = turn_metrics(turn) | learned | resource_metrics(turn, watch, run.policy.device)
+            metrics = gathered_metrics(gathered) | run.overlong.metrics(gathered.sampled.rollout) | learned
+            metrics |= resource_metrics(gathered, watch, run.policy.device)
             self._report(run, turn, metrics)
             self._save_if_due(run, step, metrics)
 
@@ -73,32 +74,41 @@ class Trainer:
             self._emit(finite(0, self._evaluated(run)))
         return run
 
-    def _next_prompts(self, run: Run) -> list[Prompt]:
-        return [run.data.train[index] for index in run.sampler.next(self._spec.rollout.prompts_per_step)]
+    def _gather(self, run: Run, step: int) -> Gathered:
+        """Rounds of prompts, responses and scores, until enough prompts are worth training on."""
+        gathering = Gathering(wanted=self._spec.rollout.prompts_per_step, is_dynamic=run.is_dynamic)
+        for number in range(self._spec.rollout.max_sampling_rounds):
+            prompts = [run.data.train[place] for place in run.sampler.next(gathering.missing)]
+            rollout = self._sample(run, prompts, step, number)
+            scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
+            gathering.rounds.append(Answers(prompts=prompts, rollout=rollout, scored=scored))
+            if not gathering.missing:
+                break
+        gathered = gathering.result()
+        for warning in gathered.sampled.scored.checked().warnings():
+            self._warn(warning)
+        return gathered
 
-    def _sample(self, run: Run, prompts: Sequence[Prompt], step: int) -> Rollout:
+    def _sample(self, run: Run, prompts: Sequence[Prompt], step: int, number: int) -> Rollout:
+        """The responses of one round of a step."""
+        purpose = ("rollout", step, number) if number else ("rollout", step)
         rollout = run.engine.generate(
             [prompt.tokens for prompt in prompts],
             sampling_of(self._spec.rollout),
-            seed=derived_seed(self._spec.seed, "rollout", step),
+            seed=derived_seed(self._spec.seed, *purpose),
         )
         if not rollout.logp.isfinite().all():
             raise NonFiniteLossError(step)
         return rollout
 
-    def _score(self, run: Run, prompts: Sequence[Prompt], rollout: Rollout) -> Scored:
-        scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
-        for warning in scored.warnings():
-            self._warn(warning)
-        return scored
-
-    def _judge(
-        self, run: Run, prompts: Sequence[Prompt], rollout: Rollout, scored: Scored, step: int
-    ) -> Turn:
+    def _judge(self, run: Run, answers: Answers, step: int) -> Turn:
+        scored = run.overlong.applied(answers.scored, answers.rollout)
         rewards = scored.rewards()
-        group = torch.arange(len(rewards)) // (len(rewards) // len(prompts))
+        group = torch.arange(len(rewards)) // answers.group
         advantage = advantages(rewards, scored.verified(), group, run.objective.advantage_kind)
-        return Turn(step=step, prompts=prompts, rollout=rollout, scored=scored, advantage=advantage)
+        return Turn(
+            step=step, prompts=answers.prompts, rollout=answers.rollout, scored=scored, advantage=advantage
+        )
 
     def _learn(self, run: Run, turn: Turn) -> dict[str, float]:
         rate = learning_rate(self._spec.optimiser, step=turn.step, steps=self._spec.schedule.steps)

@@ -54,6 +54,17 @@ class Rollout:
         tokens, ends = self.tokens.tolist(), self.lengths.cumsum(0).tolist()
         return [tokens[start:end] for start, end in pairwise([0, *ends])]
 
+    def select(self, is_kept: Tensor) -> Rollout:
+        """Some of the responses ([R] bool), in their order."""
+        is_mine = is_kept.repeat_interleave(self.lengths)
+        return Rollout(
+            tokens=self.tokens[is_mine],
+            logp=self.logp[is_mine],
+            entropy=self.entropy[is_mine],
+            lengths=self.lengths[is_kept],
+            is_truncated=self.is_truncated[is_kept],
+        )
+
     @staticmethod
     def joined(parts: Sequence[Rollout]) -> Rollout:
         """One rollout of several, in their order."""

@@ -36,5 +36,5 @@ def test_a_verifier_that_raises_on_some_is_a_warning_and_no_verdict() -> None:
 
 def test_a_verifier_that_always_raises_ends_the_run() -> None:
     with pytest.raises(VerifierError, match="all 2 responses: equals: RuntimeError: cannot judge") as caught:
-        score_responses(REWARD, PROMPTS, ["?", "?"])
+        score_responses(REWARD, PROMPTS, ["?", "?"]).checked()
     assert "verifier's parameters" in caught.value.hint

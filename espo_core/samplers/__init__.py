@@ -1,0 +1,1 @@
+"""Which prompts are asked, and which of their responses are trained on."""
