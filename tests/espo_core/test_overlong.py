@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from espo_contracts.events import Event, Sample
+from espo_contracts.validation import SpecError
 from espo_core.overlong import OverlongPenalty
 from espo_core.rewards import Scored
 from espo_core.rollout.engine import Rollout
 from espo_core.verifiers import Score
+from tests.espo_core.tiny import metrics_of, run_job, tiny_job
 
 LENGTHS = [1, 6, 7, 8, 9, 10, 10]
 
@@ -50,3 +55,33 @@ def test_a_margin_of_0_is_off() -> None:
     penalty = OverlongPenalty(limit=10, margin=0, weight=1.0)
     assert penalty.applied(scored(), rollout()) == scored()
     assert penalty.metrics(rollout()) == {}
+
+
+def test_a_run_trains_on_the_penalty_and_judges_without_it(tiny_model: Path, tmp_path: Path) -> None:
+    runs: list[list[Event]] = []
+    for weight in (0.0, 2.0):
+        spec = tiny_job(
+            rollout={"overlong_tokens": 4, "overlong_penalty": weight},
+            schedule={"steps": 1, "evaluate_every": 1, "samples_per_step": 64},
+        )
+        runs.append(run_job(spec, tmp_path / str(weight), tiny_model))
+    free, penal = ([event for event in events if isinstance(event, Sample)] for events in runs)
+    for one, other in zip(free, penal, strict=True):
+        assert one.completion == other.completion
+        assert one.reward == one.reward_parts["length"]
+        assert other.reward == pytest.approx(
+            other.reward_parts["length"] + 2 * other.reward_parts["overlong"]
+        )
+        assert not other.is_truncated or other.reward_parts["overlong"] == -1
+    assert {one.reward_parts["overlong"] for one in penal} > {-1.0, 0.0}
+    assert [one.advantage for one in free] != [one.advantage for one in penal]
+    told = [metrics_of(events) for events in runs]
+    assert told[0][0] == told[1][0]
+    assert told[0][1]["reward/mean"] == told[1][1]["reward/mean"]
+    mean = sum(one.reward_parts["overlong"] for one in penal) / len(penal)
+    assert told[1][1]["reward/overlong_penalty_mean"] == pytest.approx(2 * mean)
+
+
+def test_the_margin_stays_within_the_limit() -> None:
+    with pytest.raises(SpecError, match=r"overlong_tokens \(13\) must not exceed max_new_tokens \(12\)"):
+        tiny_job(rollout={"overlong_tokens": 13})
