@@ -11,8 +11,8 @@ from torch import Tensor
 
 from espo_core.errors import ConfigError
 
-_PER_TOKEN = ("logp", "logp_old", "entropy_old", "response", "logp_ref", "entropy", "level")
-_INTEGER = ("response", "group", "level")
+_PER_TOKEN = ("logp", "logp_old", "entropy_old", "response", "logp_ref", "entropy", "level", "credit")
+_DTYPES = dict.fromkeys(("response", "group", "level"), torch.int64) | {"verified": torch.bool}
 _FLOAT_DTYPES = (torch.float32, torch.float64)
 
 
@@ -54,9 +54,15 @@ class TokenBatch:
     group: Tensor | None = None
     """[R] int64 prompt group of each response."""
     reward: Tensor | None = None
-    """[R] reward of each response."""
+    """[R] reward of each response; those of unverified responses are not read."""
+    verified: Tensor | None = None
+    """[R] bool, true where the verifier ran to a verdict; all did where it is missing."""
     level: Tensor | None = None
     """[T] int64 entropy level of each token, 0 the lowest; set by `Objective.prepare`."""
+    credit: Tensor | None = None
+    """[T] advantage of each token, where tokens of a response differ; set by `Objective.prepare`."""
+    group_mean: Tensor | None = None
+    """[R] mean reward of the verified responses to the same prompt; set by `Objective.prepare`."""
     totals: Totals | None = None
     """Size of the whole mini-batch, where this batch is one micro-batch of it."""
 
@@ -93,8 +99,21 @@ class TokenBatch:
 
     @property
     def token_advantage(self) -> Tensor:
-        """[T] advantage of each token's response."""
-        return self.advantage[self.response]
+        """[T] `credit`, or the advantage of each token's response where there is none."""
+        return self.advantage[self.response] if self.credit is None else self.credit
+
+    def outcomes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Reward, verified and group, [R] each.
+
+        Raises:
+            ConfigError: `reward` or `group` is missing.
+        """
+        if self.reward is None or self.group is None:
+            raise ConfigError("this objective reads TokenBatch.reward and TokenBatch.group")
+        verified = self.verified
+        if verified is None:
+            verified = torch.ones_like(self.group, dtype=torch.bool)
+        return self.reward, verified, self.group
 
     def lengths(self) -> Tensor:
         """[R] int64 tokens of each response."""
@@ -126,7 +145,7 @@ class TokenBatch:
         }
 
     def _dtype_of(self, name: str) -> torch.dtype:
-        return torch.int64 if name in _INTEGER else self.logp.dtype
+        return _DTYPES.get(name, self.logp.dtype)
 
     def _length_of(self, name: str) -> tuple[str, int]:
         return ("T", len(self.logp)) if name in _PER_TOKEN else ("R", len(self.advantage))
@@ -144,7 +163,7 @@ def _check_dtype(where: str, dtype: torch.dtype, *, expected: torch.dtype) -> No
         raise ConfigError(
             f"{where} must be {expected}, not {dtype} (floating fields share the dtype of logp)"
         )
-    if expected != torch.int64 and dtype not in _FLOAT_DTYPES:
+    if expected.is_floating_point and dtype not in _FLOAT_DTYPES:
         raise ConfigError(f"{where} must be float32 or float64, not {dtype}, which cannot hold a log-ratio")
 
 

@@ -66,6 +66,7 @@ def make_experience(policy: Policy, turn: Turn) -> Experience:
         response=torch.repeat_interleave(torch.arange(len(group), device=device), rollout.lengths),
         advantage=turn.advantage.to(device),
         reward=turn.scored.rewards().to(device),
+        verified=turn.scored.verified().to(device),
         group=group,
         vocab_size=policy.vocab_size,
     )

@@ -37,11 +37,35 @@ class _Outcome:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _MiniBatch:
+    """The responses that one step of the optimiser averages over."""
+
+    objective: Objective
+    experience: Experience
+    """The whole rollout batch."""
+    responses: Tensor
+    """[B] int64."""
+
+    def totals(self) -> Totals:
+        lengths = self.experience.lengths[self.responses]
+        return Totals(responses=len(lengths), tokens=int(lengths.sum()))
+
+    def trained(self) -> Tensor:
+        """[b] int64 responses that a gradient can come from: where nothing but the surrogate trains, those
+        with an advantage. The totals still count the others."""
+        if self.objective.regularizers:
+            return self.responses
+        batch = self.experience.batch
+        has_advantage = torch.zeros_like(self.experience.lengths, dtype=torch.bool)
+        has_advantage[batch.response[batch.token_advantage != 0]] = True
+        return self.responses[has_advantage[self.responses]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
     """Turns experience into updates of the policy."""
 
     policy: Policy
-    objective: Objective
     optimiser: Optimiser
     spec: OptimiserSpec
     temperature: float
@@ -49,24 +73,27 @@ class Learner:
     reference: Policy | None = None
     """The base model, where the objective reads its log-probabilities and the policy has no adapters."""
 
-    def learn(self, experience: Experience, *, step: int, rate: float) -> dict[str, float]:
+    def learn(
+        self, objective: Objective, experience: Experience, *, step: int, rate: float
+    ) -> dict[str, float]:
         """Updates the policy from the experience of one step; returns the metrics.
 
         Raises:
             NonFiniteLossError: a loss or gradient is NaN or infinite.
         """
-        experience = self._prepared(experience)
+        experience = self._prepared(objective, experience)
         outcome = _Outcome()
         with self.policy.dropout():
             for responses in self._mini_batches(experience, step):
-                self._update(experience, responses, outcome, rate)
+                mini_batch = _MiniBatch(objective=objective, experience=experience, responses=responses)
+                self._update(mini_batch, outcome, rate)
                 if not torch.tensor([outcome.losses[-1], outcome.norms[-1]]).isfinite().all():
                     raise NonFiniteLossError(step)
         return _metrics(outcome, tokens=experience.batch.tokens * self.spec.epochs)
 
-    def _prepared(self, experience: Experience) -> Experience:
-        batch = self.objective.prepare(experience.batch)
-        if "logp_ref" in self.objective.requires:
+    def _prepared(self, objective: Objective, experience: Experience) -> Experience:
+        batch = objective.prepare(experience.batch)
+        if "logp_ref" in objective.requires:
             batch = replace(batch, logp_ref=self._reference_logp(experience))
         return replace(experience, batch=batch)
 
@@ -81,30 +108,33 @@ class Learner:
             for chosen in order.tensor_split(self.spec.mini_batches):
                 yield torch.isin(group, chosen).nonzero()[:, 0]
 
-    def _update(self, experience: Experience, responses: Tensor, outcome: _Outcome, rate: float) -> None:
-        totals = Totals(responses=len(responses), tokens=int(experience.lengths[responses].sum()))
-        parts = list(self._passes(experience, responses))
-        losses = [self._pass(experience, part, totals, outcome) for part in parts]
+    def _update(self, mini_batch: _MiniBatch, outcome: _Outcome, rate: float) -> None:
+        trained = mini_batch.trained()
+        parts = list(micro_batches(mini_batch.experience, trained, max_tokens=self.spec.micro_batch_tokens))
+        if mini_batch.objective.needs_whole_mini_batch and len(parts) > 1:
+            mini_batch = self._fitted(mini_batch, trained)
+        losses = [self._pass(mini_batch, part, outcome) for part in parts]
         outcome.losses.append(float(torch.stack(losses).sum()) if losses else 0.0)
         outcome.norms.append(self.optimiser.update(rate))
 
-    def _passes(self, experience: Experience, responses: Tensor) -> Iterator[Tensor]:
-        """Yields the micro-batches. Responses without advantage are left out where nothing else trains them:
-        their gradient is 0, and the totals still count them."""
-        if not self.objective.regularizers:
-            responses = responses[experience.batch.advantage[responses] != 0]
-        yield from micro_batches(experience, responses, max_tokens=self.spec.micro_batch_tokens)
+    def _fitted(self, mini_batch: _MiniBatch, trained: Tensor) -> _MiniBatch:
+        """The mini-batch with an objective that has seen all of its tokens under the policy as it is now."""
+        batch = mini_batch.experience.batch
+        logp = self._logp(self.policy, mini_batch.experience, trained)
+        whole = replace(batch, logp=logp).select(trained)
+        return replace(mini_batch, objective=mini_batch.objective.fitted(whole))
 
-    def _pass(self, experience: Experience, responses: Tensor, totals: Totals, outcome: _Outcome) -> Tensor:
+    def _pass(self, mini_batch: _MiniBatch, responses: Tensor, outcome: _Outcome) -> Tensor:
         """Adds the gradient of some responses; returns their share of the loss, detached."""
+        objective, experience = mini_batch.objective, mini_batch.experience
         logp, entropy = self._statistics(self.policy, experience, responses)
         batch = replace(
             experience.batch.select(responses),
             logp=logp,
-            entropy=entropy if "entropy" in self.objective.requires else None,
-            totals=totals,
+            entropy=entropy if "entropy" in objective.requires else None,
+            totals=mini_batch.totals(),
         )
-        output = self.objective(batch)
+        output = objective(batch)
         output.loss.backward()  # type: ignore[no-untyped-call]
         if not outcome.norms:
             gap = (logp.detach() - batch.logp_old).abs().max()
@@ -123,19 +153,22 @@ class Learner:
             temperature=self.temperature,
         )
 
-    @torch.no_grad()
     def _reference_logp(self, experience: Experience) -> Tensor:
         """[T] log-probabilities under the base model."""
-        policy = self.reference or self.policy
         adapters = self.policy.adapters
         off: AbstractContextManager[None] = nullcontext() if adapters is None else adapters.disabled()
-        logp = torch.empty_like(experience.batch.logp_old)
-        every = torch.arange(experience.batch.responses, device=logp.device)
+        every = torch.arange(experience.batch.responses, device=experience.ids.device)
         with off:
-            for part in micro_batches(experience, every, max_tokens=self.spec.micro_batch_tokens):
-                order = part.sort().values
-                is_mine = torch.isin(experience.batch.response, order)
-                logp[is_mine] = self._statistics(policy, experience, order)[0]
+            return self._logp(self.reference or self.policy, experience, every)
+
+    @torch.no_grad()
+    def _logp(self, policy: Policy, experience: Experience, responses: Tensor) -> Tensor:
+        """[T] log-probabilities of the tokens of some responses, and of the others under the old policy."""
+        logp = experience.batch.logp_old.clone()
+        for part in micro_batches(experience, responses, max_tokens=self.spec.micro_batch_tokens):
+            order = part.sort().values
+            is_mine = torch.isin(experience.batch.response, order)
+            logp[is_mine] = self._statistics(policy, experience, order)[0]
         return logp
 
 

@@ -66,6 +66,7 @@ class Run:
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of the training state."""
         tensors = {f"optimiser/{name}": one for name, one in self.optimiser.state().items()}
+        tensors |= {f"objective/{name}": one for name, one in self.objective.state().items()}
         if self.policy.adapters is not None:
             adapters = self.policy.trainable().items()
             tensors |= {f"adapter/{name}": one.detach() for name, one in adapters}
@@ -79,18 +80,18 @@ class Run:
         """
         check_tensors(tensors, self.tensors(), what="training state")
         self.sampler.restore(state.sampler)
-        self.optimiser.restore(
-            {
-                name.removeprefix("optimiser/"): one
-                for name, one in tensors.items()
-                if name.startswith("optimiser/")
-            }
-        )
+        self.optimiser.restore(_under("optimiser/", tensors))
+        self.objective = self.objective.restored(_under("objective/", tensors))
         if self.policy.adapters is not None:
             with torch.no_grad():
                 for name, one in self.policy.trainable().items():
                     one.copy_(tensors[f"adapter/{name}"])
         self.steps_done = state.step
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def prepare_run(inputs: RunInputs) -> Run:
@@ -224,7 +225,6 @@ def _assembled(
         optimiser=optimiser,
         learner=Learner(
             policy=policy,
-            objective=objective,
             optimiser=optimiser,
             spec=spec.optimiser,
             temperature=spec.rollout.temperature,

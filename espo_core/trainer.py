@@ -112,7 +112,9 @@ class Trainer:
 
     def _learn(self, run: Run, turn: Turn) -> dict[str, float]:
         rate = learning_rate(self._spec.optimiser, step=turn.step, steps=self._spec.schedule.steps)
-        learned = run.learner.learn(make_experience(run.policy, turn), step=turn.step, rate=rate)
+        experience = make_experience(run.policy, turn)
+        learned = run.learner.learn(run.objective, experience, step=turn.step, rate=rate)
+        run.objective = run.objective.observed(experience.batch)
         if turn.step == 1 and learned["policy/sampler_gap"] > LARGE_SAMPLER_GAP:
             self._warn_of_gap(run, learned["policy/sampler_gap"])
         return learned | {"optimiser/learning_rate": rate}

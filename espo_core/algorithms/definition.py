@@ -11,6 +11,8 @@ from espo_core.parameters import parse_parameters
 Fidelity = Literal["paper", "reconstruction"]
 """Whether the equation was read in the paper, or rebuilt from its text or second-hand."""
 
+__all__ = ["Algorithm", "Fidelity", "Part"]
+
 ConfigT = TypeVar("ConfigT", bound=Part)
 
 

@@ -4,37 +4,18 @@ GSPO with two parts exchanged: the tokens that share a ratio are those of simila
 such group's trust region is as wide as its entropy. What the paper leaves open is a parameter.
 """
 
-from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from espo_contracts.spec import Part
-from espo_core.algorithms.definition import Algorithm
-from espo_core.objectives.advantage import AdvantageKind
-from espo_core.objectives.aggregation import mean_over_groups, mean_over_top_group
+from espo_core.algorithms.definition import Algorithm, Part
+from espo_core.algorithms.fields import Advantage, Baseline, EpsilonLow, Quantiles, credit_of
+from espo_core.objectives.adaptive_clip import EntropyAdaptiveClip
+from espo_core.objectives.aggregation import GROUP_MEANS
 from espo_core.objectives.objective import Objective
-from espo_core.objectives.ratio import carried_by_current, carried_by_old
-from espo_core.objectives.trust_region import EntropyAdaptiveClip
-from espo_core.objectives.units import EntropyGroups, rank_in_batch, rank_in_response
-
-CARRIERS = {"current": carried_by_current, "old": carried_by_old}
-RANKINGS = {"response": rank_in_response, "batch": rank_in_batch}
-AGGREGATIONS = {"all": mean_over_groups, "top": mean_over_top_group}
-
-
-def _increasing(quantiles: tuple[float, ...]) -> tuple[float, ...]:
-    if any(later <= earlier for earlier, later in pairwise(quantiles)):
-        raise ValueError("quantiles must increase strictly")
-    return quantiles
-
-
-Quantile = Annotated[float, Field(gt=0, lt=1)]
-Quantiles = Annotated[
-    tuple[Quantile, ...],
-    Field(max_length=15, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_increasing),
-]
+from espo_core.objectives.ratio import CARRIERS
+from espo_core.objectives.trust_region import HardClip, TrustRegionPart
+from espo_core.objectives.units import RANKINGS, EntropyGroups
 
 
 class EspoConfig(Part):
@@ -61,18 +42,29 @@ class EspoConfig(Part):
     epsilon_min: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Floor under ε; raise it above rounding noise where the sampler computes in another precision."""
 
-    advantage: AdvantageKind = "zscore"
-    """How rewards become advantages within a prompt's group."""
+    fixed_epsilon: EpsilonLow | None = None
+    """Half-width of every group's trust region in place of the adaptive one: the ablation of Table 2."""
+
+    advantage: Advantage = "zscore"
+
+    baseline: Baseline = "group"
+
+
+def _trust_region(config: EspoConfig) -> TrustRegionPart:
+    if config.fixed_epsilon is not None:
+        return HardClip(epsilon_low=config.fixed_epsilon, epsilon_high=config.fixed_epsilon)
+    return EntropyAdaptiveClip(alpha=config.alpha, epsilon_min=config.epsilon_min)
 
 
 def build(config: EspoConfig) -> Objective:
     """The objective of Eq. (5)."""
     return Objective(
         advantage_kind=config.advantage,
+        credit=credit_of(config.baseline, config.advantage),
         units=EntropyGroups(quantiles=config.quantiles, ranking=RANKINGS[config.quantile_scope]),
         ratio=CARRIERS[config.carrier],
-        trust_region=EntropyAdaptiveClip(alpha=config.alpha, epsilon_min=config.epsilon_min),
-        aggregation=AGGREGATIONS[config.train_groups],
+        trust_region=_trust_region(config),
+        aggregation=GROUP_MEANS[config.train_groups],
         needs_equal_numerics=config.epsilon_min == 0,
     )
 

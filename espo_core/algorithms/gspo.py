@@ -1,12 +1,7 @@
 """GSPO: group sequence policy optimisation, arXiv:2507.18071v2."""
 
-from typing import Annotated
-
-from pydantic import Field
-
-from espo_contracts.spec import Part
-from espo_core.algorithms.definition import Algorithm
-from espo_core.objectives.advantage import AdvantageKind
+from espo_core.algorithms.definition import Algorithm, Part
+from espo_core.algorithms.fields import Advantage, EpsilonHigh, EpsilonLow
 from espo_core.objectives.aggregation import sequence_mean
 from espo_core.objectives.objective import Objective
 from espo_core.objectives.ratio import geometric_mean
@@ -17,14 +12,11 @@ from espo_core.objectives.units import sequence_units
 class GspoConfig(Part):
     """Parameters of GSPO."""
 
-    epsilon_low: Annotated[float, Field(gt=0, le=1)] = 3e-4
-    """How far a response's ratio may fall below 1."""
+    epsilon_low: EpsilonLow = 3e-4
 
-    epsilon_high: Annotated[float, Field(gt=0, le=100)] = 4e-4
-    """How far a response's ratio may rise above 1."""
+    epsilon_high: EpsilonHigh = 4e-4
 
-    advantage: AdvantageKind = "zscore"
-    """How rewards become advantages within a prompt's group."""
+    advantage: Advantage = "zscore"
 
 
 def build(config: GspoConfig) -> Objective:

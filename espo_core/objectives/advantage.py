@@ -20,7 +20,7 @@ STD_DELTA = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Centred:
+class Centred:
     """R − mean_𝒢 over the verified responses of a batch, and what it takes to scale it."""
 
     deviation: Tensor  # [R], exactly 0 for the unverified and where all of 𝒢 are equal
@@ -28,6 +28,18 @@ class _Centred:
     verified: Tensor  # [R] 1 or 0, floating
     group: Tensor  # [R] int64, dense
     size: Tensor  # [number of groups] n, floating
+
+    @property
+    def std(self) -> Tensor:
+        """[number of groups] unbiased standard deviation; 0 for one reward or equal ones."""
+        squares = segment_sum(self.deviation**2, segment=self.group, segments=len(self.size))
+        return (squares / (self.size - 1).clamp(min=1)).sqrt()
+
+    @property
+    def mean(self) -> Tensor:
+        """[number of groups] mean_𝒢; 0 where nothing was verified."""
+        total = segment_sum(self.reward, segment=self.group, segments=len(self.size))
+        return total / self.size.clamp(min=1)
 
 
 def advantages(rewards: Tensor, verified: Tensor, group: Tensor, kind: AdvantageKind = "zscore") -> Tensor:
@@ -48,10 +60,10 @@ def advantages(rewards: Tensor, verified: Tensor, group: Tensor, kind: Advantage
         ConfigError: a wrong shape, dtype or kind.
         VerifierError: the reward of a verified response is NaN or infinite.
     """
-    if kind not in ADVANTAGES:
-        raise unknown_name(kind="advantage", name=kind, valid=ADVANTAGES)
-    _check(rewards, verified, group)
-    return ADVANTAGES[kind](_centre(rewards, verified, group))
+    if kind not in DIVISORS:
+        raise unknown_name(kind="advantage", name=kind, valid=DIVISORS)
+    centred = centre(rewards, verified, group)
+    return centred.deviation / DIVISORS[kind](centred)
 
 
 def _check(rewards: Tensor, verified: Tensor, group: Tensor) -> None:
@@ -68,7 +80,9 @@ def _check(rewards: Tensor, verified: Tensor, group: Tensor) -> None:
         raise VerifierError(f"the reward of response {int(bad[0])} is not a finite number")
 
 
-def _centre(rewards: Tensor, verified: Tensor, group: Tensor) -> _Centred:
+def centre(rewards: Tensor, verified: Tensor, group: Tensor) -> Centred:
+    """The rewards around their groups' means; arguments and errors as in `advantages`."""
+    _check(rewards, verified, group)
     dense = torch.unique(group, return_inverse=True)[1]
     groups = int(dense.max()) + 1 if len(dense) else 0
     lowest = segment_min(rewards.where(verified, torch.inf), segment=dense, segments=groups)[dense]
@@ -77,7 +91,7 @@ def _centre(rewards: Tensor, verified: Tensor, group: Tensor) -> _Centred:
     above = (rewards - lowest).where(verified, 0.0)
     size = segment_size(dense[verified], segments=groups).to(rewards.dtype)
     mean = segment_sum(above, segment=dense, segments=groups) / size.clamp(min=1)
-    return _Centred(
+    return Centred(
         deviation=(above - mean[dense]).where(verified, 0.0),
         reward=rewards.where(verified, 0.0),
         verified=verified.to(rewards.dtype),
@@ -86,31 +100,30 @@ def _centre(rewards: Tensor, verified: Tensor, group: Tensor) -> _Centred:
     )
 
 
-def _zscore(centred: _Centred) -> Tensor:
-    squares = segment_sum(centred.deviation**2, segment=centred.group, segments=len(centred.size))
-    std = (squares / (centred.size - 1).clamp(min=1)).sqrt()
-    return centred.deviation / (std[centred.group] + STD_DELTA)
+def _zscore(centred: Centred) -> Tensor:
+    return centred.std[centred.group] + STD_DELTA
 
 
-def _centred(centred: _Centred) -> Tensor:
-    return centred.deviation
+def _centred(centred: Centred) -> Tensor:
+    return torch.ones_like(centred.deviation)
 
 
-def _leave_one_out(centred: _Centred) -> Tensor:
+def _leave_one_out(centred: Centred) -> Tensor:
     n = centred.size[centred.group]
-    return centred.deviation * n / (n - 1).clamp(min=1)
+    return torch.where(n > 1, (n - 1) / n, 1.0)
 
 
-def _batch_std(centred: _Centred) -> Tensor:
+def _batch_std(centred: Centred) -> Tensor:
     n = centred.verified.sum()
     deviation = (centred.reward - centred.reward.sum() / n.clamp(min=1)) * centred.verified
     std = ((deviation**2).sum() / (n - 1).clamp(min=1)).sqrt()
-    return centred.deviation / (std + STD_DELTA)
+    return (std + STD_DELTA).expand_as(centred.deviation)
 
 
-ADVANTAGES: Mapping[str, Callable[[_Centred], Tensor]] = {
+DIVISORS: Mapping[str, Callable[[Centred], Tensor]] = {
     "zscore": _zscore,
     "centred": _centred,
     "leave_one_out": _leave_one_out,
     "batch_std": _batch_std,
 }
+"""By kind, what R − mean_𝒢 is divided by, [R]."""

@@ -26,6 +26,10 @@ def mean_over_top_group(batch: TokenBatch, units: Units) -> Tensor:
     return _mean_over_units(batch, units, counted=(units.size > 0) & (units.level == units.levels - 1))
 
 
+GROUP_MEANS = {"all": mean_over_groups, "top": mean_over_top_group}
+"""By which entropy groups are trained."""
+
+
 def sequence_mean(batch: TokenBatch, units: Units) -> Tensor:
     """[T] 1/R · 1/|y_i|: the mean over responses of their token-means, arXiv:2402.03300v3, Eq. (3)."""
     length = segment_size(batch.response, segments=batch.responses)

@@ -1,21 +1,24 @@
-"""An objective: five parts put together, and what was measured on the way.
+"""An objective: its parts put together, and what was measured on the way.
 
 J = Σ_t w_t · (surrogate_t − Σ penalties_t) is maximised; the loss is −J.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
 from espo_core.errors import ConfigError
-from espo_core.objectives.advantage import AdvantageKind
+from espo_core.objectives.adaptive_clip import SearchedTrustRegion
+from espo_core.objectives.advantage import AdvantageKind, centre
 from espo_core.objectives.aggregation import AggregationPart
+from espo_core.objectives.credit import AdaptivePart, CreditPart
 from espo_core.objectives.diagnostics import Diagnostics, Mean, mean_of, read_metrics, share_of
-from espo_core.objectives.ratio import RatioPart, log_ratio
+from espo_core.objectives.ratio import Ratio, RatioPart, log_ratio
 from espo_core.objectives.regularizer import Penalty, RegularizerPart, k3
 from espo_core.objectives.trust_region import Surrogate, TrustRegionPart
 from espo_core.objectives.units import UnitsPart
@@ -50,7 +53,7 @@ def combined_metrics(outputs: Sequence[ObjectiveOutput]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """A policy objective as the composition of its parts."""
+    """A policy objective as the composition of its parts; immutable, as they are."""
 
     units: UnitsPart
     ratio: RatioPart
@@ -59,6 +62,8 @@ class Objective:
     regularizers: tuple[RegularizerPart, ...] = ()
     advantage_kind: AdvantageKind = "zscore"
     """How the trainer turns rewards into `TokenBatch.advantage`."""
+    credit: CreditPart | None = None
+    """What turns one advantage per response into one per token; None gives all tokens their response's."""
     needs_equal_numerics: bool = False
     """True where the trust region can be narrower than the rounding between a sampler and a trainer that
     compute in different precision; the trainer then warns."""
@@ -66,16 +71,39 @@ class Objective:
     @property
     def requires(self) -> frozenset[str]:
         """Names of the optional TokenBatch fields that the trainer must fill."""
-        return frozenset().union(*(part.requires for part in self.regularizers))
+        parts = (self.trust_region, self.credit, *self.regularizers)
+        return frozenset().union(*(getattr(part, "requires", ()) for part in parts))
+
+    @property
+    def needs_whole_mini_batch(self) -> bool:
+        """True where `fitted` must see a mini-batch before its micro-batches are trained on."""
+        return isinstance(self.trust_region, SearchedTrustRegion)
 
     def prepare(self, batch: TokenBatch) -> TokenBatch:
-        """The batch with what depends on the old policy alone computed over all of it.
+        """The batch with what depends on the old policy and the rewards alone computed over all of it.
 
         Call it once on a rollout batch before cutting mini-batches with `TokenBatch.select`; the result is
         for this objective only.
+
+        Raises:
+            ConfigError: an optional field that a part reads is missing.
         """
+        self._check_requirements(batch)
         units = self.units(batch)
-        return replace(batch, level=units.level[units.index])
+        return replace(
+            batch,
+            level=units.level[units.index],
+            group_mean=_group_mean(batch),
+            credit=None if self.credit is None else self.credit(batch),
+        )
+
+    def fitted(self, batch: TokenBatch) -> "Objective":
+        """The objective with bounds that are searched on a whole mini-batch settled on this one."""
+        if not isinstance(self.trust_region, SearchedTrustRegion):
+            return self
+        units = self.units(batch)
+        ratio = self.ratio(batch, units).value.detach()
+        return replace(self, trust_region=self.trust_region.fit(batch, units, ratio))
 
     def __call__(self, batch: TokenBatch) -> ObjectiveOutput:
         """The loss and measurements of a batch; with `batch.totals` its share of the mini-batch's loss.
@@ -84,9 +112,10 @@ class Objective:
             ConfigError: an optional field that a part reads is missing.
         """
         self._check_requirements(batch)
+        batch = self.prepare(batch) if batch.level is None else batch
         units = self.units(batch)
         ratio = self.ratio(batch, units)
-        surrogate = self.trust_region(batch, units, ratio)
+        surrogate = self.trust_region(batch, units, ratio.value)
         weight = self.aggregation(batch, units)
         penalties = [part(batch, units) for part in self.regularizers]
         value = surrogate.value
@@ -94,6 +123,33 @@ class Objective:
             value = value - penalty.value
         measured = _measure(batch, ratio=ratio, surrogate=surrogate, weight=weight, penalties=penalties)
         return ObjectiveOutput(loss=-(weight * value).sum(), diagnostics=measured)
+
+    def observed(self, batch: TokenBatch) -> "Objective":
+        """The objective for the next rollout batch, its adaptive parts having seen this one."""
+        return self._with({key: part.observed(batch) for key, part in self._adaptive()})
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint must keep of the adaptive parts; empty where there are none."""
+        return {f"{key}/{name}": one for key, part in self._adaptive() for name, one in part.state().items()}
+
+    def restored(self, state: Mapping[str, Tensor]) -> "Objective":
+        """The objective as it was when the state was kept."""
+        parts = {}
+        for key, part in self._adaptive():
+            own = {name.removeprefix(f"{key}/"): one for name, one in state.items() if name.startswith(key)}
+            parts[key] = part.restored(own)
+        return self._with(parts)
+
+    def _adaptive(self) -> Iterator[tuple[str, AdaptivePart]]:
+        """Yields the adaptive parts under names that tell them apart."""
+        named: dict[str, object] = {f"regularizer{i}": one for i, one in enumerate(self.regularizers)}
+        for key, part in ({"credit": self.credit} | named).items():
+            if isinstance(part, AdaptivePart):
+                yield key, part
+
+    def _with(self, parts: Mapping[str, Any]) -> "Objective":
+        regularizers = (parts.get(f"regularizer{i}", one) for i, one in enumerate(self.regularizers))
+        return replace(self, credit=parts.get("credit", self.credit), regularizers=tuple(regularizers))
 
     def _check_requirements(self, batch: TokenBatch) -> None:
         missing = sorted(name for name in self.requires if getattr(batch, name) is None)
@@ -103,20 +159,34 @@ class Objective:
             )
 
 
+def _group_mean(batch: TokenBatch) -> Tensor | None:
+    """[R] mean reward of the verified responses to the same prompt, where rewards and groups are known."""
+    if batch.reward is None or batch.group is None:
+        return None
+    centred = centre(*batch.outcomes())
+    return centred.mean[centred.group]
+
+
 @torch.no_grad()
 def _measure(
-    batch: TokenBatch, *, ratio: Tensor, surrogate: Surrogate, weight: Tensor, penalties: Sequence[Penalty]
+    batch: TokenBatch, *, ratio: Ratio, surrogate: Surrogate, weight: Tensor, penalties: Sequence[Penalty]
 ) -> Diagnostics:
-    removed = surrogate.removed_low | surrogate.removed_high
+    removed_low = _either(surrogate.removed_low, ratio.removed_low)
+    removed_high = _either(surrogate.removed_high, ratio.removed_high)
+    removed = removed_low | removed_high
     trained = (batch.token_advantage != 0) & (weight != 0)
     means: dict[str, Mean] = {
         "clip_fraction": share_of(removed, among=trained),
-        "clip_fraction_low": share_of(surrogate.removed_low, among=trained),
-        "clip_fraction_high": share_of(surrogate.removed_high, among=trained),
+        "clip_fraction_low": share_of(removed_low, among=trained),
+        "clip_fraction_high": share_of(removed_high, among=trained),
         "gradient_utilisation": share_of(trained & ~removed),
-        "ratio_mean": mean_of(ratio),
+        "ratio_mean": mean_of(ratio.value),
         "approx_kl": mean_of(k3(log_ratio(batch))),
     }
     for diagnostics in (surrogate.diagnostics, *(penalty.diagnostics for penalty in penalties)):
         means.update(diagnostics)
-    return Diagnostics(means=means, maxima={"ratio_max": ratio.max()})
+    return Diagnostics(means=means, maxima={"ratio_max": ratio.value.max()})
+
+
+def _either(one: Tensor, other: Tensor | None) -> Tensor:
+    return one if other is None else one | other

@@ -54,6 +54,11 @@ class ReferenceKL:
         return Penalty(value=self.coefficient * kl, diagnostics={"kl_reference": mean_of(kl)})
 
 
+def reference_kl(coefficient: float) -> tuple[ReferenceKL, ...]:
+    """The penalty, or nothing where its coefficient is 0."""
+    return (ReferenceKL(coefficient=coefficient),) if coefficient else ()
+
+
 def k3(log_ratio: Tensor) -> Tensor:
     """exp(x) − 1 − x of a log-ratio x, with a rounding error in proportion to x and not to 1."""
     return torch.expm1(log_ratio) - log_ratio

@@ -35,3 +35,47 @@ def segment_position(segment: Tensor, *, segments: int) -> Tensor:
     size = segment_size(segment, segments=segments)
     start = size.cumsum(0) - size
     return torch.arange(segment.shape[0], device=segment.device) - start[segment]
+
+
+def segment_max(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
+    """[S] largest of the values [N] in each segment; -inf where a segment is empty."""
+    return values.new_full((segments,), -torch.inf).scatter_reduce(0, segment, values, "amax")
+
+
+def segment_rank(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
+    """[N] int64 rank, from 0, of each value in the ascending order of its segment.
+
+    Of equal values the later element ranks lower; `segment` must be non-decreasing.
+    """
+    latest_first = torch.arange(len(values) - 1, -1, -1, device=values.device)
+    by_value = latest_first[values[latest_first].argsort(stable=True)]
+    order = by_value[segment[by_value].argsort(stable=True)]
+    return unsorted(segment_position(segment[order], segments=segments), order)
+
+
+def segment_running_sum(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
+    """[N] sum of the values before each element in its segment; `segment` must be non-decreasing."""
+    before = values.cumsum(0) - values
+    size = segment_size(segment, segments=segments)
+    start = (size.cumsum(0) - size).clamp(max=len(values) - 1)
+    return before - before[start][segment]
+
+
+def segment_running_max(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
+    """[N] largest of the values before each element in its segment; -inf for the first of each.
+
+    `segment` must be non-decreasing.
+    """
+    position = segment_position(segment, segments=segments)
+    previous = values.roll(1).masked_fill(position == 0, -torch.inf)
+    # Lifted by more than the whole range a segment, no earlier segment reaches into a later one.
+    step = values.max() - values.min() + 1
+    lift = segment * step
+    lifted = torch.where(position == 0, values.min() - step, previous) + lift
+    running = lifted.cummax(0).values - lift
+    return torch.where(position == 0, -torch.inf, running)
+
+
+def unsorted(values: Tensor, order: Tensor) -> Tensor:
+    """[N] values given in the order `order` [N] of their elements, put back in the original one."""
+    return torch.empty_like(values).scatter(0, order, values)

@@ -4,7 +4,6 @@ PPO-min is min(s Â, clip(s, 1−ε_low, 1+ε_high) Â). A trust-region part map
 `Surrogate`.
 """
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,8 +11,7 @@ import torch
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
-from espo_core.objectives.diagnostics import Mean, means_by_level
-from espo_core.objectives.segments import segment_mean
+from espo_core.objectives.diagnostics import Mean
 from espo_core.objectives.units import Units
 
 
@@ -52,22 +50,29 @@ class HardClip:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EntropyAdaptiveClip:
-    """PPO-min with ε_τ = max(ε_min, α / log V · mean_{t∈τ} e_t) for each unit, arXiv:2512.00499v2, Eq. (8).
+class DualClip:
+    """max(PPO-min, c Â) where Â < 0: a bad token's surrogate has a floor too, arXiv:1912.09729v3, Eq. (5)."""
 
-    e_t is the old policy's entropy in nats, so ε_τ ≤ α. We read the printed e_t/|τ|, which lacks its sum, as
-    the mean. Reports `epsilon_mean/k` for entropy level k, 0 the lowest.
-    """
-
-    alpha: float
-    epsilon_min: float
+    epsilon_low: float
+    epsilon_high: float
+    cap: float
+    """c, more than 1 + ε_high."""
 
     def __call__(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
-        entropy = segment_mean(batch.entropy_old, segment=units.index, size=units.size)
-        epsilon = (self.alpha / math.log(batch.vocab_size) * entropy).clamp(min=self.epsilon_min)
-        bound = epsilon[units.index]
-        diagnostics = means_by_level("epsilon_mean", epsilon, units)
-        return ppo_min(batch, ratio, low=1 - bound, high=1 + bound, diagnostics=diagnostics)
+        inner = ppo_min(batch, ratio, low=1 - self.epsilon_low, high=1 + self.epsilon_high)
+        beyond = (batch.token_advantage < 0) & (ratio > self.cap)
+        return Surrogate(
+            value=torch.where(beyond, self.cap * batch.token_advantage, inner.value),
+            removed_low=inner.removed_low,
+            removed_high=inner.removed_high | beyond,
+        )
+
+
+def clip(epsilon_low: float, epsilon_high: float, *, cap: float | None) -> TrustRegionPart:
+    """The hard clip, with the floor of the dual clip where `cap` is given."""
+    if cap is None:
+        return HardClip(epsilon_low=epsilon_low, epsilon_high=epsilon_high)
+    return DualClip(epsilon_low=epsilon_low, epsilon_high=epsilon_high, cap=cap)
 
 
 def ppo_min(

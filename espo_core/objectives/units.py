@@ -11,7 +11,12 @@ import torch
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
-from espo_core.objectives.segments import segment_position, segment_size
+from espo_core.objectives.segments import (
+    segment_position,
+    segment_rank,
+    segment_size,
+    unsorted,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,12 +69,9 @@ RankingPart = Callable[[TokenBatch], Ranks]
 
 def rank_in_response(batch: TokenBatch) -> Ranks:
     """Ranks among the tokens of the same response; of equal entropies the earlier token ranks higher."""
-    latest_first = torch.arange(batch.tokens - 1, -1, -1, device=batch.response.device)
-    by_entropy = latest_first[batch.entropy_old[latest_first].argsort(stable=True)]
-    order = by_entropy[batch.response[by_entropy].argsort(stable=True)]
-    rank_of_sorted = segment_position(batch.response[order], segments=batch.responses)
+    rank = segment_rank(batch.entropy_old, segment=batch.response, segments=batch.responses)
     size = segment_size(batch.response, segments=batch.responses)
-    return Ranks(rank=_unsort(rank_of_sorted, order), compared=size[batch.response])
+    return Ranks(rank=rank, compared=size[batch.response])
 
 
 def rank_in_batch(batch: TokenBatch) -> Ranks:
@@ -86,8 +88,12 @@ def rank_in_batch(batch: TokenBatch) -> Ranks:
     ends[:-1] = (entropy[1:] != entropy[:-1]) | (place[1:] != place[:-1])
     own = torch.arange(batch.tokens, device=order.device)
     end_of_equals = own.where(ends, batch.tokens).flip(0).cummin(0).values.flip(0)
-    rank = _unsort(end_of_equals, order)
+    rank = unsorted(end_of_equals, order)
     return Ranks(rank=rank, compared=torch.full_like(rank, batch.tokens))
+
+
+RANKINGS = {"response": rank_in_response, "batch": rank_in_batch}
+"""By scope, what a token's entropy is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,11 +130,6 @@ def _by_level(batch: TokenBatch, *, level: Tensor, levels: int) -> Units:
         level=unit % levels,
         levels=levels,
     )
-
-
-def _unsort(values: Tensor, order: Tensor) -> Tensor:
-    """Values given in sorted order, put back in the original one."""
-    return torch.empty_like(values).scatter(0, order, values)
 
 
 def _floor_product(quantile: float, count: Tensor) -> Tensor:
