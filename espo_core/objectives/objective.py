@@ -86,9 +86,8 @@ class Objective:
         for this objective only.
 
         Raises:
-            ConfigError: an optional field that a part reads is missing.
+            ConfigError: the credit part reads rewards or groups, and they are missing.
         """
-        self._check_requirements(batch)
         units = self.units(batch)
         return replace(
             batch,

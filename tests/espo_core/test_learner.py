@@ -9,7 +9,7 @@ from espo_contracts.spec import OptimiserSpec
 from espo_core.batch import TokenBatch
 from espo_core.experience import Experience, make_experience, micro_batches
 from espo_core.learner import Learner
-from espo_core.objectives import get_objective
+from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser
 from espo_core.policy import Policy
 from espo_core.prompts import Prompt
@@ -33,11 +33,20 @@ def experience(policy: Policy) -> Experience:
     return make_experience(policy, turn)
 
 
-def learner(policy: Policy, name: str = "espo", **spec: object) -> Learner:
+def objective_of(name: str) -> Objective:
+    return get_objective(name, **({"alpha": 0.1} if name == "espo" else {}))
+
+
+def off_policy(seen: Experience) -> Experience:
+    """The same, sampled by a policy that differs enough for ratios to be clipped."""
+    noise = torch.randn(seen.batch.tokens, generator=torch.Generator().manual_seed(0)) * 0.3
+    return replace(seen, batch=replace(seen.batch, logp_old=seen.batch.logp_old + noise))
+
+
+def learner(policy: Policy, **spec: object) -> Learner:
     optimiser = OptimiserSpec.model_validate({"learning_rate": 0.01, "mini_batches": 1, **spec})
     return Learner(
         policy=policy,
-        objective=get_objective(name, **({"alpha": 0.1} if name == "espo" else {})),
         optimiser=Optimiser(policy.trainable(), optimiser),
         spec=optimiser,
         temperature=1.0,
@@ -46,30 +55,31 @@ def learner(policy: Policy, name: str = "espo", **spec: object) -> Learner:
 
 
 def weights_after(policy: Policy, one: Learner) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    metrics = one.learn(experience(policy), step=1, rate=0.01)
+    metrics = one.learn(objective_of("espo"), experience(policy), step=1, rate=0.01)
     return {name: value.detach().clone() for name, value in policy.trainable().items()}, metrics
 
 
 def naive_gradient(policy: Policy, seen: Experience, name: str) -> dict[str, torch.Tensor]:
     """The objective over all responses at once, from the logits of one plain forward a response."""
-    parts = []
+    parts, entropies = [], []
     for index in range(16):
         start, length = int(seen.prompt_lengths[index]), int(seen.lengths[index])
         ids = seen.ids[index : index + 1, : start + length]
         logp = policy.model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
         parts.append(logp.gather(1, ids[0, start:, None])[:, 0])
-    batch: TokenBatch = replace(seen.batch, logp=torch.cat(parts))
-    get_objective(name, **({"alpha": 0.1} if name == "espo" else {}))(batch).loss.backward()  # type: ignore[no-untyped-call]
+        entropies.append(-(logp.exp() * logp).sum(-1))
+    batch: TokenBatch = replace(seen.batch, logp=torch.cat(parts), entropy=torch.cat(entropies))
+    objective_of(name)(batch).loss.backward()  # type: ignore[no-untyped-call]
     return {key: one.grad.clone() for key, one in policy.trainable().items() if one.grad is not None}
 
 
-@pytest.mark.parametrize("name", ["espo", "grpo", "gspo"])
+@pytest.mark.parametrize("name", ["espo", "grpo", "gspo", "bapo", "arm", "etr", "aer"])
 @pytest.mark.parametrize("micro_batch_tokens", [64, 16384])
 def test_the_gradient_is_that_of_the_whole_batch(name: str, micro_batch_tokens: int, policy: Policy) -> None:
-    seen = experience(policy)
+    seen = off_policy(experience(policy))
     expected = naive_gradient(policy, seen, name)
     policy.model.zero_grad()
-    one = learner(policy, name, micro_batch_tokens=micro_batch_tokens)
+    one = learner(policy, micro_batch_tokens=micro_batch_tokens)
     captured: dict[str, torch.Tensor] = {}
 
     def capture(rate: float) -> float:
@@ -77,7 +87,7 @@ def test_the_gradient_is_that_of_the_whole_batch(name: str, micro_batch_tokens: 
         return 0.0
 
     one.optimiser.update = capture  # type: ignore[method-assign]
-    one.learn(seen, step=1, rate=0.01)
+    one.learn(objective_of(name), seen, step=1, rate=0.01)
     for key, gradient in expected.items():
         torch.testing.assert_close(captured[key], gradient, atol=1e-5, rtol=1e-4)
 
@@ -117,7 +127,7 @@ def test_a_batch_without_contrast_has_no_loss(policy: Policy) -> None:
     seen = experience(policy)
     flat = replace(seen, batch=replace(seen.batch, advantage=torch.zeros(16)))
     start = {name: one.detach().clone() for name, one in policy.trainable().items()}
-    metrics = learner(policy).learn(flat, step=1, rate=0.01)
+    metrics = learner(policy).learn(objective_of("espo"), flat, step=1, rate=0.01)
     assert (metrics["policy/loss"], metrics["optimiser/gradient_norm"], metrics["policy/clip_fraction"]) == (
         0,
         0,
