@@ -1,0 +1,202 @@
+"""The campaign: which runs, in which order. `docs/evidence/plan.md` says the same in words.
+
+A stage sees the lines of the stages before it and plans its runs; it plans none while what it depends on is
+missing. Blocks hold whole pairs, so that a campaign that is cut short compares equal with equal.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from bench.evidence.lines import Line
+from bench.evidence.methods import LEAD, OTHER_RATES, STRESSED, WIDTHS, ablations, tuned_methods
+from bench.evidence.scale import Scale
+from bench.evidence.trial import Method, Pair, Trial
+from bench.evidence.tuning import best
+
+LOG_VOCABULARY = math.log(22)
+REUSE = {8: (8, 1), 16: (8, 2), 32: (8, 4)}
+"""Updates per rollout batch: mini-batches × passes."""
+STRESS_RATES = {8: (1e-4, 2e-4, 4e-4), 16: (5e-5, 1e-4, 2e-4), 32: (5e-5, 1e-4, 2e-4)}
+
+
+class Planned(NamedTuple):
+    """A run and its place in the tables."""
+
+    stage: str
+    row: str
+    trial: Trial
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The runs of a campaign, as far as the lines so far decide them."""
+
+    scale: Scale
+    lines: Mapping[str, Line]
+
+    def blocks(self) -> list[list[Planned]]:
+        """All runs, the most important first."""
+        half, few = self.scale.final_pairs // 2, self.scale.ablation_pairs // 2
+        some = max(1, self.scale.stress_pairs - 2)
+        return [
+            self.widths(),
+            self.rates() + self.dynamic(),
+            self.final(self.scale.final()[:half]),
+            self.ablation(self.scale.ablation()[:few]),
+            self.stress_tuning(8) + self.stress_tuning(16),
+            self.final(self.scale.final()[half:]),
+            self.stress(8, self.scale.stress()[:some]) + self.stress(16, self.scale.stress()[:some]),
+            self.lead("four numbers", self.scale.four_numbers()),
+            self.lead("sorting", self.scale.sorting_pairs()),
+            self.ablation(self.scale.ablation()[few:]),
+            self.stress(8, self.scale.stress()[some:]) + self.stress(16, self.scale.stress()[some:]),
+            self.stress_tuning(32),
+            self.stress(32, self.scale.stress()[:some]),
+        ]
+
+    def widths(self) -> list[Planned]:
+        """Each algorithm's widths at one learning rate."""
+        methods = {
+            name: [Method(algorithm=name, parameters=one) for one in widths]
+            for name, widths in WIDTHS.items()
+        }
+        return [
+            Planned("tuning", name, self._tuning(method, pair))
+            for pair in self.scale.tuning()
+            for name, settings in methods.items()
+            for method in settings
+        ]
+
+    def rates(self) -> list[Planned]:
+        """Each algorithm's best width at other learning rates."""
+        return [
+            Planned("tuning", name, self._tuning(replace(width, learning_rate=rate), pair))
+            for name in WIDTHS
+            if (width := best(self._tuned(self.widths(), name), self.lines)) is not None
+            for pair in self.scale.tuning()
+            for rate in OTHER_RATES
+        ]
+
+    def tuned(self) -> dict[str, Method] | None:
+        """The best settings of each algorithm; None before the tuning has ended."""
+        tuning = self.widths() + self.rates()
+        chosen = {name: best(self._tuned(tuning, name), self.lines) for name in WIDTHS}
+        settings = len(OTHER_RATES) + len(next(iter(WIDTHS.values())))
+        if len(tuning) < settings * len(WIDTHS) * len(self.scale.tuning()):
+            return None
+        known = {name: method for name, method in chosen.items() if method is not None}
+        return known if len(known) == len(WIDTHS) else None
+
+    def dynamic(self) -> list[Planned]:
+        """How many rollouts dynamic sampling takes."""
+        method = Method(algorithm="dapo", parameters=WIDTHS["dapo"][1], is_dynamic=True)
+        return [
+            Planned("tuning dynamic", "dapo dynamic", self._tuning(method, pair))
+            for pair in self.scale.tuning()
+        ]
+
+    def final(self, pairs: Sequence[Pair]) -> list[Planned]:
+        """The final table."""
+        tuned = self.tuned()
+        if tuned is None:
+            return []
+        rows = {name: self._trial(method, pairs[0]) for name, method in tuned_methods(tuned).items()}
+        if (steps := self._dynamic_steps()) is not None:
+            dynamic = replace(tuned["dapo"], is_dynamic=True)
+            rows["dapo dynamic"] = replace(self._trial(dynamic, pairs[0]), steps=steps)
+        return _crossed("final", rows, pairs)
+
+    def ablation(self, pairs: Sequence[Pair]) -> list[Planned]:
+        """Variants of tuned ESPO."""
+        tuned = self.tuned()
+        if tuned is None:
+            return []
+        methods = {"espo tuned": tuned["espo"]} | ablations(
+            tuned["espo"], entropy_share=self._entropy_share(tuned["espo"])
+        )
+        return _crossed(
+            "ablation", {name: self._trial(one, pairs[0]) for name, one in methods.items()}, pairs
+        )
+
+    def lead(self, stage: str, pairs: Sequence[Pair]) -> list[Planned]:
+        """The baseline beside its rivals on another task."""
+        tuned = self.tuned()
+        if tuned is None or not pairs:
+            return []
+        methods = tuned_methods(tuned)
+        return _crossed(stage, {name: self._trial(methods[name], pairs[0]) for name in LEAD}, pairs)
+
+    def stress_tuning(self, updates: int) -> list[Planned]:
+        """Learning rates at many updates per rollout batch, at each algorithm's tuned width."""
+        tuned = self.tuned()
+        if tuned is None:
+            return []
+        return [
+            Planned(
+                f"stress tuning {updates}",
+                name,
+                self._stressed(replace(tuned[name], learning_rate=rate), pair, updates),
+            )
+            for pair in self.scale.stress_tuning()
+            for name in STRESSED
+            for rate in STRESS_RATES[updates]
+        ]
+
+    def stress(self, updates: int, pairs: Sequence[Pair]) -> list[Planned]:
+        """Many updates per rollout batch, each algorithm at its best learning rate there."""
+        tuning = self.stress_tuning(updates)
+        if not tuning or not pairs:
+            return []
+        chosen = {name: best(self._tuned(tuning, name), self.lines) for name in STRESSED}
+        rows = {
+            name: self._stressed(method, pairs[0], updates)
+            for name, method in chosen.items()
+            if method is not None
+        }
+        return _crossed(f"stress {updates}", rows, pairs)
+
+    def _trial(self, method: Method, pair: Pair) -> Trial:
+        return Trial(method=method, pair=pair, steps=self.scale.steps, held_out=self.scale.held_out)
+
+    def _tuning(self, method: Method, pair: Pair) -> Trial:
+        scale = self.scale
+        return Trial(method=method, pair=pair, steps=scale.tuning_steps, held_out=scale.tuning_held_out)
+
+    def _stressed(self, method: Method, pair: Pair, updates: int) -> Trial:
+        mini_batches, epochs = REUSE[updates]
+        return replace(
+            self._trial(method, pair),
+            steps=self.scale.stress_steps,
+            mini_batches=mini_batches,
+            epochs=epochs,
+        )
+
+    def _tuned(self, planned: Iterable[Planned], row: str) -> list[Trial]:
+        return [one.trial for one in planned if one.row == row]
+
+    def _entropy_share(self, espo: Method) -> float:
+        """Mean of entropy / log V over the tokens of tuned ESPO's runs in the tuning."""
+        curves = [
+            self.lines[key]["curves"]["entropy"]
+            for pair in self.scale.tuning()
+            if (key := self._tuning(espo, pair).key) in self.lines
+        ]
+        return statistics.fmean(value for curve in curves for value in curve) / LOG_VOCABULARY
+
+    def _dynamic_steps(self) -> int | None:
+        """Steps of dynamic sampling within the rollouts that the others have."""
+        trials = [one.trial for one in self.dynamic()]
+        if any(trial.key not in self.lines for trial in trials):
+            return None
+        used = statistics.fmean(self.lines[trial.key]["rollouts"] for trial in trials)
+        return max(1, int(self.scale.steps * trials[0].rollouts / used))
+
+
+def _crossed(stage: str, rows: Mapping[str, Trial], pairs: Sequence[Pair]) -> list[Planned]:
+    """Every row with every pair, a whole pair at a time."""
+    return [Planned(stage, name, replace(trial, pair=pair)) for pair in pairs for name, trial in rows.items()]
