@@ -2,8 +2,8 @@
 
 One update's objective, forward and backward, for 256 responses of 64 to 512 tokens: ours packed, TRL's on the
 padded equivalent, one after the other in every round, float32, one thread. TRL's is its trainer's own method,
-once as it is and once without its metrics: the arithmetic alone. Ours always measures its diagnostics; a
-trainer reads them once a step.
+once whole and once without its metrics: the arithmetic alone. Ours always measures its diagnostics; a trainer
+reads them once a step.
 """
 
 import argparse
@@ -28,8 +28,8 @@ SIZE = Size(responses=256, group=8, shortest=64, longest=512)
 SPREAD = 0.05
 """Of log π_θ − log π_old: about what several updates a rollout batch make."""
 WARM_UP = 3
-TRL = "TRL's grpo, its loss alone"
-TRL_WHOLE = "TRL's grpo with its metrics"
+TRL = "TRL's grpo, its arithmetic alone"
+TRL_WHOLE = "TRL's grpo, the whole method"
 
 
 def main() -> None:
@@ -50,7 +50,7 @@ def main() -> None:
 
 def _runs(batch: TokenBatch, objectives: Mapping[str, Objective]) -> dict[str, Callable[[], object]]:
     rows = padded(batch)
-    runs = {TRL: trl_update(rows, with_metrics=False), TRL_WHOLE: trl_update(rows, with_metrics=True)}
+    runs = {TRL: trl_update(rows, whole=False), TRL_WHOLE: trl_update(rows, whole=True)}
     for name, objective in objectives.items():
         runs[name] = update(objective, objective.prepare(batch))
         runs[f"{name} prepare"] = _preparation(objective, batch)
@@ -66,9 +66,9 @@ def update(objective: Objective, batch: TokenBatch) -> Callable[[], object]:
     return run
 
 
-def trl_update(rows: Padded, *, with_metrics: bool) -> Callable[[], object]:
+def trl_update(rows: Padded, *, whole: bool) -> Callable[[], object]:
     """Forward and backward of TRL's grpo loss."""
-    loss = TrlLoss(loss_type="grpo").bind(rows, with_metrics=with_metrics)
+    loss = TrlLoss(loss_type="grpo").bind(rows, whole=whole)
     return lambda: torch.autograd.grad(loss(), rows.logp)
 
 

@@ -38,12 +38,12 @@ class TrlLoss:
         """[] the loss of the batch in one process and one accumulation step."""
         return self.bind(batch)()
 
-    def bind(self, batch: Padded, *, with_metrics: bool = True) -> Callable[[], Tensor]:
-        """The loss of the batch as a call without arguments, with or without the trainer's metrics."""
+    def bind(self, batch: Padded, *, whole: bool = True) -> Callable[[], Tensor]:
+        """The loss of the batch as a call without arguments: the whole method or its arithmetic alone."""
         trainer_class = load(MODULE).GRPOTrainer
         trainer = trainer_class.__new__(trainer_class)
         trainer.__dict__ |= self._attributes(batch)
-        compute = trainer_class._compute_loss if with_metrics else _without_metrics(trainer_class)
+        compute = trainer_class._compute_loss if whole else _arithmetic(trainer_class)
         inputs = _inputs(batch)
         return lambda: compute(trainer, None, inputs)
 
@@ -116,11 +116,21 @@ def _one_process() -> SimpleNamespace:
     )
 
 
-def _without_metrics(trainer_class: Any) -> Callable[..., Tensor]:
-    """`_compute_loss` cut before its metrics, which read numbers back from the device."""
-    lines, found, _ = inspect.getsource(trainer_class._compute_loss).partition("        # Log the metrics\n")
-    assert found, "TRL's _compute_loss has changed"
-    return _compiled(textwrap.dedent(lines) + "    return loss\n", name="_compute_loss")
+def _arithmetic(trainer_class: Any) -> Callable[..., Tensor]:
+    """`_compute_loss` from its comment "Compute the loss" up to its comment "Log the metrics".
+
+    What is left out joins prompts and completions for the model and reads metrics back from the device.
+    """
+    source = inspect.getsource(trainer_class._compute_loss)
+    start, end = (source.find(f"        # {mark}\n") for mark in ("Compute the loss", "Log the metrics"))
+    assert 0 < start < end, "TRL's _compute_loss has changed"
+    head = """
+        def arithmetic(self, model, inputs):
+            per_token_logps, entropies, _ = self._get_per_token_logps_and_entropies()
+            mask, entropy_mask = inputs["completion_mask"], None
+        """
+    body = textwrap.indent(textwrap.dedent(source[start:end]), "    ")
+    return _compiled(f"{textwrap.dedent(head)}{body}    return loss\n", name="arithmetic")
 
 
 def _lines_of_advantages() -> Callable[..., Tensor]:
