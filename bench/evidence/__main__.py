@@ -13,6 +13,8 @@ import typer
 
 from bench.evidence.bases import ROOT
 from bench.evidence.campaign import Campaign
+from bench.evidence.lines import read
+from bench.evidence.plan import Plan
 from bench.evidence.scale import FULL, REDUCED
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -39,6 +41,17 @@ def run(
         seconds=60 * minutes or float("inf"),
         stages=frozenset(stage or ()),
     ).run()
+
+
+@app.command()
+def plan(results: Results = RESULTS, reduced: Reduced = False) -> None:
+    """Says what is done and what is to do, as far as the lines decide it."""
+    scale = REDUCED if reduced else FULL
+    lines = read(results / "runs.jsonl")
+    for block in Plan(scale=scale, lines=lines).blocks():
+        for stage in dict.fromkeys(one.stage for one in block):
+            keys = {one.trial.key for one in block if one.stage == stage}
+            print(f"{stage}: {len(keys & set(lines))} of {len(keys)} runs")
 
 
 if __name__ == "__main__":
