@@ -18,6 +18,9 @@ from espo_core.objectives.trust_region import HardClip
 from espo_core.objectives.units import token_units
 
 
+CONTROLLER = {"coefficient", "rate", "target_fraction", "difficulty"}
+
+
 class AerConfig(Part):
     """Parameters of AER."""
 
@@ -25,7 +28,7 @@ class AerConfig(Part):
 
     epsilon_high: EpsilonHigh = 0.2
 
-    initial_coefficient: Annotated[float, Field(ge=0, le=10)] = 0.01
+    coefficient: Annotated[float, Field(ge=0, le=10)] = 0.01
     """Strength α of the entropy bonus at the first step."""
 
     rate: Annotated[float, Field(ge=0, le=10)] = 0.005
@@ -48,14 +51,7 @@ def build(config: AerConfig) -> Objective:
         ratio=token_ratio,
         trust_region=HardClip(epsilon_low=config.epsilon_low, epsilon_high=config.epsilon_high),
         aggregation=sequence_mean,
-        regularizers=(
-            AdaptiveEntropyBonus(
-                coefficient=config.initial_coefficient,
-                rate=config.rate,
-                target_fraction=config.target_fraction,
-                difficulty=config.difficulty,
-            ),
-        ),
+        regularizers=(AdaptiveEntropyBonus(**config.model_dump(include=CONTROLLER)),),
     )
 
 

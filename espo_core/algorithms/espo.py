@@ -9,12 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from espo_core.algorithms.definition import Algorithm, Part
-from espo_core.algorithms.fields import Advantage, Baseline, EpsilonLow, Quantiles, credit_of
+from espo_core.algorithms.fields import Advantage, Baseline, Quantiles, credit_of
 from espo_core.objectives.adaptive_clip import EntropyAdaptiveClip
 from espo_core.objectives.aggregation import GROUP_MEANS
 from espo_core.objectives.objective import Objective
 from espo_core.objectives.ratio import CARRIERS
-from espo_core.objectives.trust_region import HardClip, TrustRegionPart
 from espo_core.objectives.units import RANKINGS, EntropyGroups
 
 
@@ -40,20 +39,12 @@ class EspoConfig(Part):
     printed."""
 
     epsilon_min: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Floor under ε; raise it above rounding noise where the sampler computes in another precision."""
-
-    fixed_epsilon: EpsilonLow | None = None
-    """Half-width of every group's trust region in place of the adaptive one: the ablation of Table 2."""
+    """Floor under ε; raise it above rounding noise where the sampler computes in another precision. With a
+    tiny alpha it is every group's width: the ablation of the adaptive clip."""
 
     advantage: Advantage = "zscore"
 
     baseline: Baseline = "group"
-
-
-def _trust_region(config: EspoConfig) -> TrustRegionPart:
-    if config.fixed_epsilon is not None:
-        return HardClip(epsilon_low=config.fixed_epsilon, epsilon_high=config.fixed_epsilon)
-    return EntropyAdaptiveClip(alpha=config.alpha, epsilon_min=config.epsilon_min)
 
 
 def build(config: EspoConfig) -> Objective:
@@ -63,7 +54,7 @@ def build(config: EspoConfig) -> Objective:
         credit=credit_of(config.baseline, config.advantage),
         units=EntropyGroups(quantiles=config.quantiles, ranking=RANKINGS[config.quantile_scope]),
         ratio=CARRIERS[config.carrier],
-        trust_region=_trust_region(config),
+        trust_region=EntropyAdaptiveClip(alpha=config.alpha, epsilon_min=config.epsilon_min),
         aggregation=GROUP_MEANS[config.train_groups],
         needs_equal_numerics=config.epsilon_min == 0,
     )

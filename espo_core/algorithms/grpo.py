@@ -1,15 +1,7 @@
 """GRPO: group relative policy optimisation, arXiv:2402.03300v3."""
 
+from espo_core.algorithms import fields
 from espo_core.algorithms.definition import Algorithm, Part
-from espo_core.algorithms.fields import (
-    Advantage,
-    Baseline,
-    DualClip,
-    EpsilonHigh,
-    EpsilonLow,
-    KlCoefficient,
-    credit_of,
-)
 from espo_core.objectives.aggregation import sequence_mean
 from espo_core.objectives.objective import Objective
 from espo_core.objectives.ratio import token_ratio
@@ -21,24 +13,24 @@ from espo_core.objectives.units import token_units
 class GrpoConfig(Part):
     """Parameters of GRPO."""
 
-    epsilon_low: EpsilonLow = 0.2
+    epsilon_low: fields.EpsilonLow = 0.2
 
-    epsilon_high: EpsilonHigh = 0.2
+    epsilon_high: fields.EpsilonHigh = 0.2
 
-    dual_clip: DualClip = None
+    dual_clip: fields.DualClip = None
 
-    kl_coefficient: KlCoefficient = 0.0
+    kl_coefficient: fields.KlCoefficient = 0.0
 
-    advantage: Advantage = "zscore"
+    advantage: fields.Advantage = "zscore"
 
-    baseline: Baseline = "group"
+    baseline: fields.Baseline = "group"
 
 
 def build(config: GrpoConfig) -> Objective:
     """The objective of Eq. (3)."""
     return Objective(
         advantage_kind=config.advantage,
-        credit=credit_of(config.baseline, config.advantage),
+        credit=fields.credit_of(config.baseline, config.advantage),
         units=token_units,
         ratio=token_ratio,
         trust_region=clip(config.epsilon_low, config.epsilon_high, cap=config.dual_clip),

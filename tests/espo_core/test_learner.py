@@ -20,6 +20,8 @@ from espo_core.rollout.native import NativeEngine
 from espo_core.verifiers import Score
 
 PROMPTS = [Prompt(text="", tokens=tokens, row={}) for tokens in [(3, 4), (5,), (6, 7, 8), (9, 10)]]
+# BAPO's search must end at other bounds than it begins with.
+PARAMETERS: dict[str, dict[str, object]] = {"espo": {"alpha": 0.1}, "bapo": {"positive_share": 0.9}}
 ADVANTAGE = [1.0, -1.0, 0.5, -0.5, 0.0, 0.0, 0.0, 0.0, 2.0, -2.0, 1.0, -1.0, 0.0, 1.0, 0.0, -1.0]
 
 
@@ -34,7 +36,7 @@ def experience(policy: Policy) -> Experience:
 
 
 def objective_of(name: str) -> Objective:
-    return get_objective(name, **({"alpha": 0.1} if name == "espo" else {}))
+    return get_objective(name, **PARAMETERS.get(name, {}))
 
 
 def off_policy(seen: Experience) -> Experience:
