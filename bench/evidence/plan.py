@@ -161,11 +161,11 @@ class Plan:
         return _crossed(f"stress {updates}", rows, pairs)
 
     def _trial(self, method: Method, pair: Pair) -> Trial:
-        return Trial(method=method, pair=pair, steps=self.scale.steps, held_out=self.scale.held_out)
+        return Trial(method=method, pair=pair, steps=self.scale.steps, max_prompts=self.scale.held_out)
 
     def _tuning(self, method: Method, pair: Pair) -> Trial:
         scale = self.scale
-        return Trial(method=method, pair=pair, steps=scale.tuning_steps, held_out=scale.tuning_held_out)
+        return Trial(method=method, pair=pair, steps=scale.tuning_steps, max_prompts=scale.tuning_held_out)
 
     def _stressed(self, method: Method, pair: Pair, updates: int) -> Trial:
         mini_batches, epochs = REUSE[updates]

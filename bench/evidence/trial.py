@@ -44,7 +44,7 @@ class Trial:
     steps: int = 60
     mini_batches: int = 4
     epochs: int = 1
-    held_out: int = 4096
+    max_prompts: int = 4096
     """At most this many held-out prompts are answered at the end."""
 
     @property
@@ -67,7 +67,7 @@ class Trial:
                 "model": {"name": self.pair.base},
                 "data": {
                     "task": {"name": task.name, "parameters": task.parameters},
-                    "held_out": {"max_prompts": self.held_out},
+                    "held_out": {"max_prompts": self.max_prompts},
                 },
                 "reward": [{"verifier": task.verifier}],
                 "algorithm": {"name": self.method.algorithm, "parameters": self.method.parameters},
