@@ -7,10 +7,10 @@ from typing import Any
 
 from espo_core.errors import unknown_name
 from espo_core.parameters import parse_parameters
-from espo_core.tasks import countdown
+from espo_core.tasks import countdown, reasoning_gym
 from espo_core.tasks.base import Task, TaskEntry
 
-TASKS: dict[str, TaskEntry] = {module.ENTRY.name: module.ENTRY for module in (countdown,)}
+TASKS: dict[str, TaskEntry] = {module.ENTRY.name: module.ENTRY for module in (countdown, reasoning_gym)}
 
 
 def build_task(name: str, parameters: Mapping[str, Any]) -> Task:

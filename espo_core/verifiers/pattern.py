@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from espo_core.verifiers.base import UNVERIFIED, Row, Verdict, VerifierConfig, VerifierEntry, verdict_of
+from espo_core.verifiers.base import UNVERIFIED, Row, Verdict, VerifierConfig, VerifierEntry
 from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX
 
 
@@ -45,7 +45,7 @@ class Regex:
     def __call__(self, completion: str, row: Row) -> Verdict:
         if len(completion) > MAX_TEXT:
             return UNVERIFIED
-        found = SANDBOX.ask(
+        return SANDBOX.judge(
             "pattern",
             cpu_seconds=self.config.timeout_seconds,
             pattern=self.config.pattern,
@@ -53,7 +53,6 @@ class Regex:
             full=self.config.match == "full",
             text=completion,
         )
-        return UNVERIFIED if found is None else verdict_of(found)
 
     def _flags(self) -> int:
         flags = re.IGNORECASE if self.config.ignore_case else re.NOFLAG

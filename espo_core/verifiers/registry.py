@@ -8,13 +8,13 @@ from typing import Any
 from espo_contracts.spec import RewardPart
 from espo_core.errors import unknown_name
 from espo_core.parameters import parse_parameters
-from espo_core.verifiers import countdown, exact, length, markers, numeric, pattern, symbolic
+from espo_core.verifiers import countdown, exact, length, markers, numeric, pattern, reasoning_gym, symbolic
 from espo_core.verifiers.base import Verifier, VerifierConfig, VerifierEntry
 from espo_core.verifiers.scoring import WeightedVerifier
 
 VERIFIERS: dict[str, VerifierEntry] = {
     module.ENTRY.name: module.ENTRY
-    for module in (countdown, exact, numeric, symbolic, pattern, markers, length)
+    for module in (countdown, exact, numeric, symbolic, pattern, markers, length, reasoning_gym)
 }
 
 

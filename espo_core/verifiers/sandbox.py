@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import os
 import socket
 import subprocess
@@ -16,7 +17,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from pydantic import JsonValue
+
 from espo_core.errors import VerifierError
+from espo_core.verifiers.base import UNVERIFIED, Verdict
 
 MAX_TEXT = 1_000_000
 """Longer completions get no verdict from a sandboxed verifier."""
@@ -25,6 +29,10 @@ MAX_TEXT = 1_000_000
 WALL_SECONDS = 60.0
 # An allow-list: the child handles untrusted text, and this process's keys and addresses are not its business.
 ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
+# The order of sets of strings, which some generated tasks walk through, must not differ between processes; a
+# thread of OpenBLAS for each core would use up the address space of a large machine.
+SETTINGS = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
+MAX_REPLY = 64 << 20
 
 
 class Sandbox:
@@ -36,8 +44,19 @@ class Sandbox:
         self._connection: socket.socket | None = None
         self._owner = 0
 
-    def ask(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> bool | None:
-        """Returns the child's verdict, or None where it came to none within its CPU seconds.
+    def judge(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> Verdict:
+        """Returns the child's verdict: true, false, or a score, which is moved into [0, 1].
+
+        Raises:
+            VerifierError: As `ask`.
+        """
+        answer = self.ask(kind, cpu_seconds=cpu_seconds, **arguments)
+        if not isinstance(answer, bool | int | float) or not math.isfinite(answer):
+            return UNVERIFIED
+        return Verdict(score=min(1.0, max(0.0, float(answer))), verified=True)
+
+    def ask(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> JsonValue:
+        """Returns what the child answers, or None where it came to no answer within its CPU seconds.
 
         Raises:
             VerifierError: The kind cannot work at all: a library is missing or broken.
@@ -55,18 +74,20 @@ class Sandbox:
         with self._lock:
             self._stop()
 
-    def _exchange(self, request: bytes) -> bool | None:
+    def _exchange(self, request: bytes) -> JsonValue:
         connection = self._connected()
         connection.sendall(request)
         reply = bytearray()
         while not reply.endswith(b"\n"):
-            piece = connection.recv(4096)
+            piece = connection.recv(65_536)
             if not piece:
                 raise ConnectionResetError(
                     "the sandbox process died: its request took too long or too much memory"
                 )
             reply += piece
-        return _verdict(json.loads(reply))
+            if len(reply) > MAX_REPLY:
+                raise ConnectionResetError("the sandbox process answers without end")
+        return _answer(json.loads(reply))
 
     def _connected(self) -> socket.socket:
         # After a fork the connection belongs to the parent: sharing it would mix up answers.
@@ -77,7 +98,7 @@ class Sandbox:
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", str(Path(__file__).with_name("sandbox_process.py"))]
-        environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        environment = SETTINGS | {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         with theirs:
             self._child = subprocess.Popen(
                 command,
@@ -98,13 +119,12 @@ class Sandbox:
         self._connection = self._child = None
 
 
-def _verdict(reply: dict[str, Any]) -> bool | None:
+def _answer(reply: dict[str, JsonValue]) -> JsonValue:
     if "error" in reply:
         raise VerifierError(
             f"a verifier cannot run: {reply['error']}", hint="Install the trainer's requirements again."
         )
-    verdict = reply.get("verdict")
-    return verdict if isinstance(verdict, bool) else None
+    return reply.get("verdict")
 
 
 SANDBOX = Sandbox()

@@ -15,7 +15,6 @@ from espo_core.verifiers.base import (
     Verdict,
     VerifierConfig,
     VerifierEntry,
-    verdict_of,
 )
 from espo_core.verifiers.sandbox import SANDBOX
 from espo_core.verifiers.text import answer_part, reference_text
@@ -51,10 +50,7 @@ class Math:
         if answer is None:
             return WRONG
         text = answer[-self.config.read_last_characters :]
-        is_equal = SANDBOX.ask(
-            "math", cpu_seconds=self.config.timeout_seconds, reference=reference, text=text
-        )
-        return UNVERIFIED if is_equal is None else verdict_of(is_equal)
+        return SANDBOX.judge("math", cpu_seconds=self.config.timeout_seconds, reference=reference, text=text)
 
 
 def build(config: MathConfig) -> Math:
