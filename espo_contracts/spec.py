@@ -167,6 +167,26 @@ class AlgorithmSpec(Part):
     """Its parameters; the catalogue has their JSON Schema and their defaults."""
 
 
+class Curriculum(Part):
+    """Prompts are drawn by how often they were solved so far, instead of each once a pass."""
+
+    favour: Literal["contrast", "difficulty"] = "contrast"
+    """With p the rate of success, a prompt's chance is in proportion to p (1 - p), or to (1 - p) / p, which
+    prefers the hardest."""
+    memory: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """What earlier answers to a prompt count for when it is answered again; 1 forgets nothing."""
+
+
+class Pruning(Part):
+    """Of the responses with the smallest advantages some are dropped at random before the update, and those
+    that stay count more, so that the expected gradient is the same (arXiv 2603.04135)."""
+
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of the responses with an advantage that may be dropped, those with the smallest."""
+    probability: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Chance of each of them to be dropped."""
+
+
 class RolloutSpec(Part):
     """How responses are sampled from the current policy."""
 
@@ -188,6 +208,10 @@ class RolloutSpec(Part):
     max_sampling_rounds: Annotated[int, Field(ge=1, le=64)] = 4
     """Rounds of prompts that dynamic sampling may take in a step, each at most `prompts_per_step`; then the
     step trains on what there is."""
+    curriculum: Curriculum | None = None
+    """Draw prompts by their difficulty; unset, each is asked once a pass in a seeded order."""
+    pruning: Pruning | None = None
+    """Update on fewer responses than were sampled; unset, on all."""
     overlong_tokens: Annotated[int, Field(ge=0, le=131_072)] = 0
     """Length before `max_new_tokens` over which a penalty grows from 0 to 1 (arXiv 2503.14476, Eq. 13); 0 is
     off."""

@@ -39,6 +39,12 @@ class Answers:
         highest = rewards.where(verified, -torch.inf).view(-1, self.group).amax(1)
         return highest > lowest
 
+    def outcomes(self, verifier: int) -> tuple[Tensor, Tensor]:
+        """[N] summed accuracy by one verifier, and [N] number, of the verified responses; on the CPU."""
+        verified = self.scored.verified()
+        right = torch.tensor(self.scored.accuracy(verifier)).where(verified, 0.0)
+        return right.view(-1, self.group).sum(1), verified.float().view(-1, self.group).sum(1)
+
     def select(self, is_kept: Tensor) -> Answers:
         """Some of the prompts ([N] bool on the CPU, at least one of them), in their order."""
         responses = is_kept.repeat_interleave(self.group)

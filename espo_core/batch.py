@@ -63,6 +63,9 @@ class TokenBatch:
     """[T] advantage of each token, where tokens of a response differ; set by `Objective.prepare`."""
     group_mean: Tensor | None = None
     """[R] mean reward of the verified responses to the same prompt; set by `Objective.prepare`."""
+    weight: Tensor | None = None
+    """[R] how many times a response counts, 0 or more, while the means keep their denominators; 1 where it is
+    missing."""
     totals: Totals | None = None
     """Size of the whole mini-batch, where this batch is one micro-batch of it."""
 
@@ -114,6 +117,11 @@ class TokenBatch:
         if verified is None:
             verified = torch.ones_like(self.group, dtype=torch.bool)
         return self.reward, verified, self.group
+
+    @property
+    def token_weight(self) -> Tensor | float:
+        """[T] how many times the token's response counts."""
+        return 1.0 if self.weight is None else self.weight[self.response]
 
     def lengths(self) -> Tensor:
         """[R] int64 tokens of each response."""

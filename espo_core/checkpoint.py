@@ -22,7 +22,7 @@ from torch import Tensor
 from espo_contracts.events import FileEntry
 from espo_core.errors import CheckpointError
 from espo_core.policy import Policy
-from espo_core.sampler import SamplerState
+from espo_core.samplers.base import SamplerState
 
 TENSORS, STATE = "training_state.safetensors", "training_state.json"
 

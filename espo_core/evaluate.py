@@ -13,7 +13,7 @@ from espo_core.intervals import Estimate, estimate
 from espo_core.policy import Policy
 from espo_core.prompts import Prompt
 from espo_core.randomness import derived_seed
-from espo_core.rewards import score_responses
+from espo_core.rewards import heaviest, score_responses
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.verifiers import WeightedVerifier
 
@@ -43,10 +43,8 @@ class Evaluator:
             [prompt.tokens for prompt in self.prompts], sampling, seed=derived_seed(self.seed, "evaluation")
         )
         completions = decoded(self.policy, rollout.split())
-        weights = [one.weight for one in self.verifiers]
-        heaviest = weights.index(max(weights))
-        scores = score_responses(self.verifiers, self.prompts, completions).checked().scores
-        judged = [list(score.parts.values())[heaviest] for score in scores]
+        scored = score_responses(self.verifiers, self.prompts, completions).checked()
+        judged = scored.accuracy(heaviest(self.verifiers))
         count = sampling.responses
         return estimate([judged[start : start + count] for start in range(0, len(judged), count)])
 

@@ -68,6 +68,7 @@ def make_experience(policy: Policy, turn: Turn) -> Experience:
         reward=turn.scored.rewards().to(device),
         verified=turn.scored.verified().to(device),
         group=group,
+        weight=None if turn.weight is None else turn.weight.to(device),
         vocab_size=policy.vocab_size,
     )
     return Experience(

@@ -51,14 +51,16 @@ class _MiniBatch:
         return Totals(responses=len(lengths), tokens=int(lengths.sum()))
 
     def trained(self) -> Tensor:
-        """[b] int64 responses that a gradient can come from: where nothing but the surrogate trains, those
-        with an advantage. The totals still count the others."""
-        if self.objective.regularizers:
-            return self.responses
+        """[b] int64 responses that a gradient can come from: those that count, and where nothing but the
+        surrogate trains have an advantage. The totals still count the others."""
         batch = self.experience.batch
-        has_advantage = torch.zeros_like(self.experience.lengths, dtype=torch.bool)
-        has_advantage[batch.response[batch.token_advantage != 0]] = True
-        return self.responses[has_advantage[self.responses]]
+        trains = torch.ones_like(self.experience.lengths, dtype=torch.bool)
+        if not self.objective.regularizers:
+            trains[:] = False
+            trains[batch.response[batch.token_advantage != 0]] = True
+        if batch.weight is not None:
+            trains &= batch.weight != 0
+        return self.responses[trains[self.responses]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,8 @@ class Learner:
         for epoch in range(self.spec.epochs):
             generator = torch.Generator().manual_seed(derived_seed(self.seed, "mini-batches", step, epoch))
             order = torch.randperm(groups, generator=generator).to(group.device)
-            for chosen in order.tensor_split(self.spec.mini_batches):
+            # Dynamic sampling may keep fewer groups than there are mini-batches; an update needs one.
+            for chosen in order.tensor_split(min(self.spec.mini_batches, groups)):
                 yield torch.isin(group, chosen).nonzero()[:, 0]
 
     def _update(self, mini_batch: _MiniBatch, outcome: _Outcome, rate: float) -> None:

@@ -44,6 +44,14 @@ class Turn(Answers):
     step: int
     advantage: Tensor
     """[R] float32, on the CPU."""
+    weight: Tensor | None = None
+    """[R] float32, on the CPU: how many times a response counts, where some were pruned."""
+
+    def metrics(self) -> dict[str, float]:
+        """Share of the responses that were pruned."""
+        if self.weight is None:
+            return {}
+        return {"rollout/pruned_fraction": (self.weight == 0).float().mean().item()}
 
 
 def gathered_metrics(gathered: Gathered) -> dict[str, float]:

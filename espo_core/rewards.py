@@ -29,6 +29,10 @@ class Scored:
         """[R] bool."""
         return torch.tensor([score.verified for score in self.scores])
 
+    def accuracy(self, verifier: int) -> list[float]:
+        """The scores of one verifier, given by its place in the reward."""
+        return [list(score.parts.values())[verifier] for score in self.scores]
+
     def select(self, is_kept: Sequence[bool]) -> Scored:
         """Some of the responses, in their order."""
         return Scored(
@@ -59,6 +63,12 @@ class Scored:
         """Verifiers that raised on some responses."""
         raised = [reason for score in self.scores for reason in score.raised]
         return [f"{len(raised)} verdicts failed, the first with {raised[0]}"] if raised else []
+
+
+def heaviest(verifiers: Sequence[WeightedVerifier]) -> int:
+    """The place of the verifier with the largest weight, the first among equals."""
+    weights = [one.weight for one in verifiers]
+    return weights.index(max(weights))
 
 
 def score_responses(

@@ -26,7 +26,7 @@ from espo_core.overlong import OverlongPenalty
 from espo_core.policy import Policy, load_policy
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
-from espo_core.sampler import PromptSampler
+from espo_core.samplers import PromptSampler, build_sampler
 from espo_core.verifiers import WeightedVerifier, build_reward, reference_columns
 
 
@@ -67,6 +67,7 @@ class Run:
         """The tensors of the training state."""
         tensors = {f"optimiser/{name}": one for name, one in self.optimiser.state().items()}
         tensors |= {f"objective/{name}": one for name, one in self.objective.state().items()}
+        tensors |= {f"sampler/{name}": one for name, one in self.sampler.tensors().items()}
         if self.policy.adapters is not None:
             adapters = self.policy.trainable().items()
             tensors |= {f"adapter/{name}": one.detach() for name, one in adapters}
@@ -78,8 +79,8 @@ class Run:
         Raises:
             CheckpointError: the state is not one of this run.
         """
+        self.sampler.restore(state.sampler, _under("sampler/", tensors))
         check_tensors(tensors, self.tensors(), what="training state")
-        self.sampler.restore(state.sampler)
         self.optimiser.restore(_under("optimiser/", tensors))
         self.objective = self.objective.restored(_under("objective/", tensors))
         if self.policy.adapters is not None:
@@ -219,7 +220,7 @@ def _assembled(
         verifiers=verifiers,
         objective=objective,
         engine=engine,
-        sampler=PromptSampler(len(data.train), seed=spec.seed),
+        sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
         is_dynamic=is_dynamic(spec),
         overlong=overlong_of(spec.rollout),
         optimiser=optimiser,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import Tensor
 
 from espo_contracts.events import Checkpoint, Event, Log, finite
 from espo_core.answers import Answers
@@ -27,9 +28,10 @@ from espo_core.report import (
     resource_metrics,
     sample_events,
 )
-from espo_core.rewards import score_responses
+from espo_core.rewards import heaviest, score_responses
 from espo_core.rollout.engine import Rollout
 from espo_core.samplers.dynamic import Gathered, Gathering
+from espo_core.samplers.pruned import pruned_weights
 from espo_core.setup import Run, RunInputs, prepare_run, sampling_of, started
 
 __all__ = ["RunInputs", "Trainer"]
@@ -60,8 +62,8 @@ class Trainer:
             watch.lap("rollout")
             learned = self._learn(run, turn)
             watch.lap("update")
-            metrics = gathered_metrics(gathered) | run.overlong.metrics(gathered.sampled.rollout) | learned
-            metrics |= resource_metrics(gathered, watch, run.policy.device)
+            metrics = gathered_metrics(gathered) | run.overlong.metrics(gathered.sampled.rollout)
+            metrics |= turn.metrics() | learned | resource_metrics(gathered, watch, run.policy.device)
             self._report(run, turn, metrics)
             self._save_if_due(run, step, metrics)
 
@@ -78,16 +80,22 @@ class Trainer:
         """Rounds of prompts, responses and scores, until enough prompts are worth training on."""
         gathering = Gathering(wanted=self._spec.rollout.prompts_per_step, is_dynamic=run.is_dynamic)
         for number in range(self._spec.rollout.max_sampling_rounds):
-            prompts = [run.data.train[place] for place in run.sampler.next(gathering.missing)]
-            rollout = self._sample(run, prompts, step, number)
-            scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
-            gathering.rounds.append(Answers(prompts=prompts, rollout=rollout, scored=scored))
+            places = run.sampler.next(gathering.missing)
+            answers = self._answered(run, [run.data.train[place] for place in places], step, number)
+            right, judged = answers.outcomes(heaviest(run.verifiers))
+            run.sampler.observe(places, right=right, judged=judged)
+            gathering.rounds.append(answers)
             if not gathering.missing:
                 break
         gathered = gathering.result()
         for warning in gathered.sampled.scored.checked().warnings():
             self._warn(warning)
         return gathered
+
+    def _answered(self, run: Run, prompts: Sequence[Prompt], step: int, number: int) -> Answers:
+        rollout = self._sample(run, prompts, step, number)
+        scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
+        return Answers(prompts=prompts, rollout=rollout, scored=scored)
 
     def _sample(self, run: Run, prompts: Sequence[Prompt], step: int, number: int) -> Rollout:
         """The responses of one round of a step."""
@@ -107,8 +115,17 @@ class Trainer:
         group = torch.arange(len(rewards)) // answers.group
         advantage = advantages(rewards, scored.verified(), group, run.objective.advantage_kind)
         return Turn(
-            step=step, prompts=answers.prompts, rollout=answers.rollout, scored=scored, advantage=advantage
+            step=step,
+            prompts=answers.prompts,
+            rollout=answers.rollout,
+            scored=scored,
+            advantage=advantage,
+            weight=self._pruned(advantage, step),
         )
+
+    def _pruned(self, advantage: Tensor, step: int) -> Tensor | None:
+        spec = self._spec.rollout.pruning
+        return None if spec is None else pruned_weights(advantage, spec, seed=self._spec.seed, step=step)
 
     def _learn(self, run: Run, turn: Turn) -> dict[str, float]:
         rate = learning_rate(self._spec.optimiser, step=turn.step, steps=self._spec.schedule.steps)

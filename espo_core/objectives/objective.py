@@ -115,7 +115,7 @@ class Objective:
         units = self.units(batch)
         ratio = self.ratio(batch, units)
         surrogate = self.trust_region(batch, units, ratio.value)
-        weight = self.aggregation(batch, units)
+        weight = self.aggregation(batch, units) * batch.token_weight
         penalties = [part(batch, units) for part in self.regularizers]
         value = surrogate.value
         for penalty in penalties:
@@ -135,8 +135,9 @@ class Objective:
         """The objective as it was when the state was kept."""
         parts = {}
         for key, part in self._adaptive():
-            own = {name.removeprefix(f"{key}/"): one for name, one in state.items() if name.startswith(key)}
-            parts[key] = part.restored(own)
+            own = f"{key}/"
+            kept = {name.removeprefix(own): one for name, one in state.items() if name.startswith(own)}
+            parts[key] = part.restored(kept)
         return self._with(parts)
 
     def _adaptive(self) -> Iterator[tuple[str, AdaptivePart]]:

@@ -18,7 +18,7 @@ from espo_core.checkpoint import (
 )
 from espo_core.errors import CheckpointError
 from espo_core.policy import Policy
-from espo_core.sampler import SamplerState
+from espo_core.samplers.base import SamplerState
 
 TENSORS = {"optimiser/exp_avg/a": torch.arange(6.0).view(2, 3).T, "optimiser/step/a": torch.tensor(3.0)}
 

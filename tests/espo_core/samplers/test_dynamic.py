@@ -23,7 +23,7 @@ def job(*, zero_from: int = 1, **parts: dict[str, Any]) -> JobSpec:
     """A few of the untrained model's answers are empty, so few prompts have contrast."""
     rollout = {"dynamic_sampling": True, "prompts_per_step": 6, **parts.pop("rollout", {})}
     schedule = {"samples_per_step": 64, "steps": 3, **parts.pop("schedule", {})}
-    optimiser = {"learning_rate": 1e-3, "mini_batches": 2}
+    optimiser = {"learning_rate": 1e-3, "mini_batches": 2, **parts.pop("optimiser", {})}
     spec = tiny_job(rollout=rollout, schedule=schedule, optimiser=optimiser, **parts)
     empty = RewardPart(verifier="length", parameters={"full_until": zero_from - 1, "zero_from": zero_from})
     return spec.model_copy(update={"reward": [empty]})
@@ -79,6 +79,15 @@ def test_without_any_contrast_nothing_is_learned_and_the_run_goes_on(
         assert (values["rollout/prompts"], values["reward/zero_variance_fraction"]) == (6, 1)
     before, after = (load_file(one / "model.safetensors") for one in (tiny_model, tmp_path / "checkpoint-3"))
     assert all(torch.equal(one, before[name]) for name, one in after.items())
+
+
+def test_there_are_no_more_updates_than_prompts(tiny_model: Path, tmp_path: Path) -> None:
+    spec = job(rollout={"max_sampling_rounds": 2}, schedule={"steps": 1}, optimiser={"mini_batches": 6})
+    (values,) = metrics_of(run_job(spec, tmp_path, tiny_model)).values()
+    state = load_file(tmp_path / "checkpoint-1" / "training_state.safetensors")
+    updates = {one.item() for name, one in state.items() if name.startswith("optimiser/step/")}
+    assert 0 < _number(values["rollout/prompts"]) < 6
+    assert updates == {values["rollout/prompts"]}
 
 
 def test_a_job_that_does_not_say_follows_its_algorithm(
