@@ -60,7 +60,10 @@ def ablations(espo: Method, *, entropy_share: float) -> dict[str, Method]:
     """
     changes: dict[str, dict[str, Any]] = {
         "no grouping": {"quantiles": []},
-        "fixed clip": {"fixed_epsilon": float(f"{espo.parameters['alpha'] * entropy_share:.2g}")},
+        "fixed clip": {
+            "alpha": 1e-9,
+            "epsilon_min": float(f"{espo.parameters['alpha'] * entropy_share:.2g}"),
+        },
         "carrier old": {"carrier": "old"},
         "top group only": {"train_groups": "top"},
         "four groups": {"quantiles": [0.25, 0.5, 0.75]},
