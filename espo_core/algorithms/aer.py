@@ -17,7 +17,6 @@ from espo_core.objectives.ratio import token_ratio
 from espo_core.objectives.trust_region import HardClip
 from espo_core.objectives.units import token_units
 
-
 CONTROLLER = {"coefficient", "rate", "target_fraction", "difficulty"}
 
 

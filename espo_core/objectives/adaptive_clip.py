@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
+from espo_core.errors import ConfigError
 from espo_core.objectives.diagnostics import mean_of, means_by_level
 from espo_core.objectives.segments import segment_mean
 from espo_core.objectives.trust_region import Surrogate, ppo_min
@@ -99,6 +100,10 @@ class BalancedClip:
     order: Literal["high_first", "low_first"]
     settled: tuple[float, float] | None = None
     """(c_low, c_high) once found."""
+
+    def __post_init__(self) -> None:
+        if self.low_end < self.low_start or self.high_end < self.high_start:
+            raise ConfigError("the search for bounds must end where it starts or above: check *_start, *_end")
 
     def fit(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Self:
         """The clip with the first bounds that balance the batch, or the last that were tried."""

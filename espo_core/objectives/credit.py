@@ -12,7 +12,7 @@ from torch import Tensor
 
 from espo_core.batch import TokenBatch
 from espo_core.objectives.advantage import centre
-from espo_core.objectives.segments import segment_mean, segment_rank, segment_size
+from espo_core.objectives.segments import floor_product, segment_mean, segment_rank, segment_size
 
 
 class CreditPart(Protocol):
@@ -72,7 +72,8 @@ class ConfidenceReweighting:
         """[R] c(y_i)."""
         rank = segment_rank(batch.logp_old, segment=batch.response, segments=batch.responses)
         length = segment_size(batch.response, segments=batch.responses)
-        chosen = rank < (self.least_probable * length).ceil()[batch.response]
+        count = -floor_product(self.least_probable, -length)
+        chosen = rank < count[batch.response]
         segment = batch.response[chosen]
         size = segment_size(segment, segments=batch.responses)
         return segment_mean(batch.logp_old[chosen], segment=segment, size=size).exp()

@@ -103,8 +103,8 @@ class SigmoidGate:
     """τ elsewhere."""
 
     def __call__(self, batch: TokenBatch, log: Tensor) -> Tensor:
-        positive = batch.token_advantage > 0
-        tau = torch.where(positive, self.temperature_positive, self.temperature_negative).to(log.dtype)
+        tau = torch.full_like(log, self.temperature_negative)
+        tau = tau.masked_fill(batch.token_advantage > 0, self.temperature_positive)
         return logsigmoid(tau * torch.expm1(log)) + (4 / tau).log()
 
 

@@ -3,6 +3,8 @@
 Legend: N elements, S segments; `segment` [N] int64 names the segment of each element.
 """
 
+from fractions import Fraction
+
 import torch
 from torch import Tensor
 
@@ -79,3 +81,9 @@ def segment_running_max(values: Tensor, *, segment: Tensor, segments: int) -> Te
 def unsorted(values: Tensor, order: Tensor) -> Tensor:
     """[N] values given in the order `order` [N] of their elements, put back in the original one."""
     return torch.empty_like(values).scatter(0, order, values)
+
+
+def floor_product(share: float, count: Tensor) -> Tensor:
+    """[N] ⌊share · count⌋ in integers: 0.57 · 100 is 57, where the floating product is a hair under it."""
+    exact = Fraction(repr(share)).limit_denominator(1_000_000)
+    return count * exact.numerator // exact.denominator

@@ -48,8 +48,8 @@ class SoftGate:
 
     def __call__(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
         advantage = batch.token_advantage
-        tau = torch.where(advantage > 0, self.temperature_positive, self.temperature_negative)
-        tau = tau.to(ratio.dtype)
+        tau = torch.full_like(ratio, self.temperature_negative)
+        tau = tau.masked_fill(advantage > 0, self.temperature_positive)
         gate = (tau * (ratio - 1)).sigmoid()
         slope = 4 * gate.detach() * (1 - gate.detach())
         return _whole(4 / tau * gate * advantage, {"gate_mean": mean_of(slope)})

@@ -5,13 +5,13 @@ Legend: T tokens, R responses, K entropy levels, U units. A units part maps a ba
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
 from espo_core.objectives.segments import (
+    floor_product,
     segment_position,
     segment_rank,
     segment_size,
@@ -116,7 +116,7 @@ class EntropyGroups:
         ranks = self.ranking(batch)
         level = torch.zeros_like(ranks.rank)
         for quantile in self.quantiles:
-            level += ranks.rank >= _floor_product(quantile, ranks.compared)
+            level += ranks.rank >= floor_product(quantile, ranks.compared)
         return level
 
 
@@ -130,9 +130,3 @@ def _by_level(batch: TokenBatch, *, level: Tensor, levels: int) -> Units:
         level=unit % levels,
         levels=levels,
     )
-
-
-def _floor_product(quantile: float, count: Tensor) -> Tensor:
-    """⌊q·n⌋ in integers: 0.57 · 100 is 57, where the floating product is a hair under it."""
-    exact = Fraction(repr(quantile)).limit_denominator(1_000_000)
-    return count * exact.numerator // exact.denominator
