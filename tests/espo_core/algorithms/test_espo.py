@@ -8,8 +8,8 @@ import torch
 
 from espo_core.errors import ConfigError
 from espo_core.objectives import TokenBatch, get_objective
-from tests.espo_core.algorithms.agreement import FLOAT32_MARGIN, assert_agrees
-from tests.espo_core.objectives import reference
+from tests.espo_core.algorithms.agreement import CLIPPED, assert_agrees_on_random_batches, branches_of
+from tests.espo_core.objectives.references.entropy_groups import espo, levels_in_response
 from tests.espo_core.objectives.rollouts import gradient_of, random_responses, token_batch
 
 PARAMETERS: list[dict[str, Any]] = [
@@ -23,6 +23,7 @@ PARAMETERS: list[dict[str, Any]] = [
     {"alpha": 0.1, "train_groups": "top"},
     {"alpha": 0.1, "train_groups": "top", "quantile_scope": "batch"},
     {"epsilon_min": 0.02},
+    {"alpha": 1e-9, "epsilon_min": 0.02},
     {"alpha": 0.5, "epsilon_min": 0.01, "carrier": "old", "quantile_scope": "batch", "quantiles": (0.3, 0.6)},
 ]
 
@@ -70,19 +71,28 @@ def test_value_by_hand() -> None:
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
-@pytest.mark.parametrize("seed", range(8))
-def test_agrees_with_the_reference(parameters: dict[str, Any], seed: int) -> None:
-    responses = random_responses(seed, count=16)
-    assert_agrees(get_objective("espo", **parameters), responses, reference.espo(responses, **parameters))
+def test_agrees_with_the_reference(parameters: dict[str, Any]) -> None:
+    assert_agrees_on_random_batches(get_objective("espo", **parameters), espo, parameters)
 
 
 def test_the_random_batches_reach_every_branch() -> None:
-    found = [reference.espo(random_responses(seed, count=16), **PARAMETERS[1]) for seed in range(8)]
-    branches = set().union(*(one.branches for one in found))
-    assert branches == {"low", "high", "inside", "outside and kept", "zero", "1 groups", "2 groups"}
-    in_batch = reference.espo(random_responses(0), train_groups="top", quantile_scope="batch")
-    assert "0 groups" in in_batch.branches
-    assert sum(one.margin > FLOAT32_MARGIN for one in found) >= 4
+    assert branches_of(espo, **PARAMETERS[1]) == CLIPPED | {"1 groups", "2 groups"}
+    in_batch = branches_of(espo, alpha=0.1, train_groups="top", quantile_scope="batch")
+    assert in_batch == CLIPPED | {"0 groups", "1 groups"}
+    empty_levels = branches_of(espo, **PARAMETERS[3])
+    assert empty_levels == CLIPPED | {"1 groups", "2 groups", "3 groups", "4 groups"}
+
+
+def test_the_random_batches_have_ties_at_a_boundary() -> None:
+    """Tokens of one response and one entropy, some of them above a boundary and some below."""
+    responses = [one for seed in range(8) for one in random_responses(seed, count=16)]
+    levels = levels_in_response(responses, (0.8,))
+    tied = [
+        len({k for e, k in zip(one.entropy, row, strict=True) if e == entropy}) > 1
+        for one, row in zip(responses, levels, strict=True)
+        for entropy in set(one.entropy)
+    ]
+    assert sum(tied) > 10
 
 
 def test_top_group_alone_is_not_diluted_by_the_others() -> None:
@@ -91,7 +101,7 @@ def test_top_group_alone_is_not_diluted_by_the_others() -> None:
     batch = token_batch(responses)
     every = gradient_of(get_objective("espo", alpha=10.0)(batch).loss, batch)
     top = gradient_of(get_objective("espo", alpha=10.0, train_groups="top")(batch).loss, batch)
-    is_top = torch.tensor([k for row in reference.levels_in_response(responses, (0.8,)) for k in row]) == 1
+    is_top = torch.tensor([k for row in levels_in_response(responses, (0.8,)) for k in row]) == 1
     groups = torch.tensor([1 if len(one.logp) == 1 else 2 for one in responses])[batch.response]
     assert torch.all(top[~is_top] == 0)
     torch.testing.assert_close(top[is_top], (every * groups)[is_top])
@@ -100,7 +110,7 @@ def test_top_group_alone_is_not_diluted_by_the_others() -> None:
 def test_metrics_count_the_trained_group_only() -> None:
     """Tokens of a group that is not trained are neither clipped nor used."""
     batch = token_batch(random_responses(3))
-    unclipped = get_objective("espo", alpha=10.0, train_groups="top")(batch)
+    unclipped = get_objective("espo", epsilon_min=1.0, train_groups="top")(batch)
     trained = gradient_of(unclipped.loss, batch) != 0
     out = get_objective("espo", train_groups="top")(batch)
     used = gradient_of(out.loss, batch) != 0
@@ -119,9 +129,12 @@ def test_smallest_trust_region_is_the_floor() -> None:
 
 def test_no_entropy_closes_the_trust_region_but_not_at_the_old_policy() -> None:
     """At epsilon 0 every move that would earn more is clipped; at a ratio of exactly 1 nothing is."""
-    batch = token_batch(random_responses(2))
-    moved = get_objective("espo", alpha=1e-12)(batch)
-    assert moved.metrics["clip_fraction"] > 0.3
+    responses = random_responses(2)
+    expected = espo(responses, alpha=1e-12)
+    gain = [one.advantage for one in responses for _ in one.logp]
+    earns = [(ratio - 1) * advantage > 0 for ratio, advantage in zip(expected.ratio, gain, strict=True)]
+    moved = get_objective("espo", alpha=1e-12)(token_batch(responses))
+    assert moved.metrics["clip_fraction"] == pytest.approx(sum(earns) / sum(a != 0 for a in gain))
     at_old = token_batch(random_responses(2, spread=0.0))
     assert get_objective("espo", alpha=1e-12)(at_old).metrics["clip_fraction"] == 0.0
 

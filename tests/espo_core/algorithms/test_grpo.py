@@ -7,11 +7,11 @@ import torch
 
 from espo_core.errors import ConfigError
 from espo_core.objectives import TokenBatch, get_objective
-from tests.espo_core.algorithms.agreement import assert_agrees
-from tests.espo_core.objectives import reference
-from tests.espo_core.objectives.rollouts import gradient_of, random_responses
+from tests.espo_core.algorithms.agreement import CLIPPED, assert_agrees_on_random_batches, branches_of
+from tests.espo_core.objectives.references.clipped import grpo
+from tests.espo_core.objectives.rollouts import gradient_of
 
-PARAMETERS = [
+PARAMETERS: list[dict[str, object]] = [
     {},
     {"epsilon_low": 0.02, "epsilon_high": 0.03},
     {"epsilon_low": 0.02, "epsilon_high": 0.03, "kl_coefficient": 0.5},
@@ -58,17 +58,18 @@ def test_penalty_by_hand() -> None:
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
-@pytest.mark.parametrize("seed", range(8))
-def test_agrees_with_the_reference(parameters: dict[str, float], seed: int) -> None:
-    responses = random_responses(seed)
-    named = {"beta" if name == "kl_coefficient" else name: value for name, value in parameters.items()}
-    assert_agrees(get_objective("grpo", **parameters), responses, reference.grpo(responses, **named))
+def test_agrees_with_the_reference(parameters: dict[str, object]) -> None:
+    assert_agrees_on_random_batches(get_objective("grpo", **parameters), grpo, parameters)
+
+
+def test_dual_clip_agrees_with_the_reference() -> None:
+    parameters = {"dual_clip": 1.6, "kl_coefficient": 0.1}
+    assert_agrees_on_random_batches(get_objective("grpo", **parameters), grpo, parameters, spread=0.3)
 
 
 def test_the_random_batches_reach_every_branch() -> None:
-    found = [reference.grpo(random_responses(seed), **PARAMETERS[1]) for seed in range(8)]
-    branches = set().union(*(one.branches for one in found))
-    assert branches == {"low", "high", "inside", "outside and kept", "zero"}
+    assert branches_of(grpo, **PARAMETERS[1]) == CLIPPED
+    assert branches_of(grpo, dual_clip=1.6, spread=0.3) == CLIPPED | {"dual"}
 
 
 def test_asks_for_the_reference_policy_only_with_a_penalty() -> None:

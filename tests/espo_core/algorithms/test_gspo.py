@@ -5,11 +5,11 @@ import torch
 
 from espo_core.errors import ConfigError
 from espo_core.objectives import TokenBatch, get_objective
-from tests.espo_core.algorithms.agreement import assert_agrees
-from tests.espo_core.objectives import reference
-from tests.espo_core.objectives.rollouts import gradient_of, random_responses
+from tests.espo_core.algorithms.agreement import CLIPPED, assert_agrees_on_random_batches, branches_of
+from tests.espo_core.objectives.references.sequence import gspo
+from tests.espo_core.objectives.rollouts import gradient_of
 
-PARAMETERS = [{}, {"epsilon_low": 0.01, "epsilon_high": 0.0133}]
+PARAMETERS: list[dict[str, object]] = [{}, {"epsilon_low": 0.01, "epsilon_high": 0.0133}]
 
 
 def test_value_by_hand() -> None:
@@ -35,16 +35,12 @@ def test_value_by_hand() -> None:
 
 
 @pytest.mark.parametrize("parameters", PARAMETERS, ids=str)
-@pytest.mark.parametrize("seed", range(8))
-def test_agrees_with_the_reference(parameters: dict[str, float], seed: int) -> None:
-    responses = random_responses(seed)
-    assert_agrees(get_objective("gspo", **parameters), responses, reference.gspo(responses, **parameters))
+def test_agrees_with_the_reference(parameters: dict[str, object]) -> None:
+    assert_agrees_on_random_batches(get_objective("gspo", **parameters), gspo, parameters)
 
 
 def test_the_random_batches_reach_every_branch() -> None:
-    found = [reference.gspo(random_responses(seed), **PARAMETERS[1]) for seed in range(8)]
-    branches = set().union(*(one.branches for one in found))
-    assert branches == {"low", "high", "inside", "outside and kept", "zero"}
+    assert branches_of(gspo, **PARAMETERS[1]) == CLIPPED
 
 
 def test_refuses_values_out_of_bounds() -> None:

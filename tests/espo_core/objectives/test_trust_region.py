@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from espo_core.batch import TokenBatch
-from espo_core.objectives.trust_region import EntropyAdaptiveClip, HardClip, Surrogate, unbounded
+from espo_core.objectives.adaptive_clip import EntropyAdaptiveClip
+from espo_core.objectives.trust_region import HardClip, Surrogate, unbounded
 from espo_core.objectives.units import sequence_units, token_units
 
 RATIOS = [0.5, 0.8, 1.0, 1.5, 2.0]

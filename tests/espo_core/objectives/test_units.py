@@ -16,7 +16,7 @@ from espo_core.objectives.units import (
     sequence_units,
     token_units,
 )
-from tests.espo_core.objectives import reference
+from tests.espo_core.objectives.references.entropy_groups import levels_in_batch, levels_in_response
 from tests.espo_core.objectives.rollouts import Response, token_batch
 
 
@@ -27,7 +27,9 @@ def batch_of(*entropies: list[float]) -> TokenBatch:
 
 def response_of(entropy: list[float]) -> Response:
     flat = [-1.0] * len(entropy)
-    return Response(logp=flat, logp_old=flat, logp_ref=flat, entropy=entropy, advantage=1.0)
+    return Response(
+        logp=flat, logp_old=flat, logp_ref=flat, entropy=entropy, entropy_now=entropy, advantage=1.0
+    )
 
 
 def levels(batch: TokenBatch, *quantiles: float, ranking: RankingPart = rank_in_response) -> list[int]:
@@ -114,8 +116,8 @@ quantile_sets = st.lists(st.sampled_from([0.1, 0.29, 0.5, 0.57, 0.8, 0.9]), max_
 def test_agrees_with_a_loop_over_responses(rows: list[list[float]], quantiles: list[float]) -> None:
     responses = [response_of(row) for row in rows]
     for ranking, loop in (
-        (rank_in_response, reference.levels_in_response),
-        (rank_in_batch, reference.levels_in_batch),
+        (rank_in_response, levels_in_response),
+        (rank_in_batch, levels_in_batch),
     ):
         wanted = [level for row in loop(responses, tuple(quantiles)) for level in row]
         assert levels(token_batch(responses), *quantiles, ranking=ranking) == wanted
