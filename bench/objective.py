@@ -58,10 +58,10 @@ def _runs(batch: TokenBatch, objectives: Mapping[str, Objective]) -> dict[str, C
 
 
 def update(objective: Objective, batch: TokenBatch) -> Callable[[], object]:
-    """Forward and backward of an objective on a mini-batch."""
+    """Forward and backward of an objective on a mini-batch, to which it is fitted first."""
 
     def run() -> object:
-        return torch.autograd.grad(objective(batch).loss, batch.logp)
+        return torch.autograd.grad(objective.fitted(batch)(batch).loss, batch.logp)
 
     return run
 

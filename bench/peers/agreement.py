@@ -1,13 +1,13 @@
 """How far our objectives and advantages are from a peer's on random batches."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from bench.peers.cases import Case
-from bench.peers.padded import Padded, padded
+from bench.peers.padded import padded
 from bench.peers.random_batch import Size, random_batch
 from espo_core.batch import TokenBatch
 
@@ -28,13 +28,12 @@ class Difference:
 
 def difference(case: Case, *, seed: int, dtype: torch.dtype) -> Difference:
     """The difference on one random batch."""
-    batch = random_batch(SIZE, seed=seed, dtype=dtype, spread=SPREAD)
-    return compare(case, batch, padded(batch))
-
-
-def compare(case: Case, batch: TokenBatch, rows: Padded) -> Difference:
-    """The difference on a batch and its padded equivalent."""
-    ours, our_gradient = _with_gradient(case.objective()(batch).loss, batch.logp)
+    objective = case.objective()
+    batch = objective.prepare(random_batch(SIZE, seed=seed, dtype=dtype, spread=SPREAD))
+    if case.has_token_advantages:
+        batch = replace(batch, credit=_token_advantages(batch, seed=seed))
+    rows = padded(batch)
+    ours, our_gradient = _with_gradient(objective(batch).loss, batch.logp)
     theirs, their_gradient = _with_gradient(case.loss(rows), rows.logp)
     wanted = rows.packed(their_gradient)
     scale = max(abs(theirs), float(wanted.abs().sum()))
@@ -48,6 +47,11 @@ def worst(differences: Iterable[Difference]) -> Difference:
     """The largest of each."""
     found = list(differences)
     return Difference(loss=max(one.loss for one in found), gradient=max(one.gradient for one in found))
+
+
+def _token_advantages(batch: TokenBatch, *, seed: int) -> Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(batch.tokens, generator=source).to(batch.logp.dtype)
 
 
 def _with_gradient(loss: Tensor, leaf: Tensor) -> tuple[float, Tensor]:

@@ -36,6 +36,10 @@ class Case:
     """Our name, or what our parts are put together to."""
     objective: Callable[[], Objective]
     loss: Callable[[Padded], Tensor]
+    has_token_advantages: bool = False
+    """Whether the tokens of a response have advantages of their own in this case."""
+    float64_tolerance: float = 1e-12
+    """How exact the peer is when it is given float64."""
     note: str = ""
 
     @property
@@ -104,12 +108,25 @@ TRL_CASES = (
         note="equal to gspo while a response has one advantage",
     ),
     _trl(
+        algorithm="gspo, advantage per token",
+        objective=partial(get_objective, "gspo"),
+        loss=_trl_gspo,
+        has_token_advantages=True,
+        note="every token's gradient goes through the whole response: not gspo_token",
+    ),
+    _trl(
         algorithm="cispo",
         objective=partial(get_objective, "cispo"),
         loss=TrlLoss(loss_type="cispo", epsilon_high=5.0),
         note="TRL's epsilon_high is the cap itself, 1 + ε_high",
     ),
-    _trl(algorithm="sapo", objective=partial(get_objective, "sapo"), loss=TrlLoss(loss_type="sapo")),
+    _trl(
+        algorithm="sapo",
+        objective=partial(get_objective, "sapo"),
+        loss=TrlLoss(loss_type="sapo"),
+        float64_tolerance=1e-7,
+        note="TRL rounds τ to float32",
+    ),
     _trl(
         algorithm="(luspo from parts)",
         objective=_luspo,
@@ -158,6 +175,13 @@ VERL_CASES = (
         objective=partial(get_objective, "gspo"),
         loss=VerlLoss(mode="gspo", settings=GSPO_CLIP),
         note="verl's gspo is gspo_token: equal while a response has one advantage",
+    ),
+    _verl(
+        algorithm="gspo_token, advantage per token",
+        objective=partial(get_objective, "gspo_token"),
+        loss=VerlLoss(mode="gspo", settings=GSPO_CLIP),
+        has_token_advantages=True,
+        note="here it differs from gspo",
     ),
     _verl(
         algorithm="(gspo as verl's actor calls it, from parts)",

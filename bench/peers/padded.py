@@ -24,7 +24,7 @@ class Padded:
     mask: Tensor
     """[R, L] int64, 1 at a token and 0 in the padding."""
     advantage: Tensor
-    """[R]"""
+    """[R], or [R, L] where the tokens of a response differ"""
 
     def packed(self, values: Tensor) -> Tensor:
         """[T] of values [R, L]."""
@@ -45,5 +45,5 @@ def padded(batch: TokenBatch) -> Padded:
         logp_old=rows(batch.logp_old),
         logp_ref=rows(batch.logp_ref),
         mask=is_token.to(torch.int64),
-        advantage=batch.advantage,
+        advantage=batch.advantage if batch.credit is None else rows(batch.credit),
     )

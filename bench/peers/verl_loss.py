@@ -37,7 +37,7 @@ class VerlLoss:
         loss, _ = core.get_policy_loss_fn(self.mode)(
             old_log_prob=batch.logp_old,
             log_prob=batch.logp,
-            advantages=batch.advantage[:, None] * batch.mask,
+            advantages=batch.advantage.reshape(len(batch.mask), -1) * batch.mask,
             response_mask=batch.mask,
             loss_agg_mode=self.loss_agg_mode,
             config=self._config(),
