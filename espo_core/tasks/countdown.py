@@ -17,8 +17,6 @@ from pydantic import Field
 from espo_core.tasks.base import TaskConfig, TaskData, TaskEntry
 
 Numbers = tuple[int, ...]
-HELD_OUT_SHARE = 0.225
-"""Share of the sets of numbers that never occur in training, whatever the seed."""
 MAX_TARGET = 99
 
 
@@ -38,13 +36,17 @@ class CountdownTaskConfig(TaskConfig):
     """At most this many training problems; three small numbers have fewer."""
     held_out_rows: Annotated[int, Field(ge=16, le=10_000)] = 512
     """At most this many held-out problems."""
+    held_out_share: Annotated[float, Field(ge=0.05, le=0.5)] = 0.225
+    """Share of the sets of numbers that never occur in training. With 0.225 three numbers have 1,950 held-out
+    problems; with 0.3 over 2,500. A smaller share's sets are among those of a larger one; a base model has
+    seen the sets that were not held out when it was made."""
 
 
 def number_sets(config: CountdownTaskConfig, *, is_held_out: bool) -> list[Numbers]:
     """Returns the sets (with repetition) of one side of the split, which a hash of the numbers decides."""
     sets = combinations_with_replacement(range(1, config.largest_number + 1), config.numbers)
     ranked = sorted(sets, key=lambda numbers: hashlib.sha256(repr(numbers).encode()).digest())
-    border = round(HELD_OUT_SHARE * len(ranked))
+    border = round(config.held_out_share * len(ranked))
     return sorted(ranked[:border] if is_held_out else ranked[border:])
 
 
@@ -108,7 +110,9 @@ class CountdownTask:
             # One try a row: to go on until three numbers have given their last problem would fill the
             # training with rare targets, which held-out problems hardly have.
             train=self._side(is_held_out=False, count=config.train_rows, tries=config.train_rows),
-            held_out=self._side(is_held_out=True, count=config.held_out_rows, tries=4 * config.held_out_rows),
+            held_out=self._side(
+                is_held_out=True, count=config.held_out_rows, tries=16 * config.held_out_rows
+            ),
         )
 
     def _side(self, *, is_held_out: bool, count: int, tries: int) -> list[dict[str, Any]]:

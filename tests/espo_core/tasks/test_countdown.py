@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import pytest
@@ -86,3 +88,32 @@ def test_every_entry_is_documented(name: str) -> None:
     assert all(
         field["description"] for field in TASKS[name].config.model_json_schema()["properties"].values()
     )
+
+
+@pytest.mark.parametrize(("numbers", "share"), [(3, 0.3), (4, 0.225)])
+def test_two_thousand_prompts_can_be_held_out(numbers: int, share: float) -> None:
+    data = rows(numbers=numbers, held_out_rows=2_048, held_out_share=share)
+    assert len(data.held_out) == 2_048
+    assert not sets_of(data.held_out) & sets_of(data.train)
+
+
+def test_a_larger_share_holds_out_the_sets_of_a_smaller_one_too() -> None:
+    """A model warmed up beside the larger share has seen nothing that the smaller one holds out."""
+    smaller, larger = (
+        set(number_sets(CountdownTaskConfig(numbers=3, held_out_share=share), is_held_out=True))
+        for share in (0.225, 0.3)
+    )
+    assert smaller < larger
+
+
+def test_asking_for_more_held_out_rows_only_adds_some() -> None:
+    few, many = (rows(numbers=3, held_out_rows=count).held_out for count in (512, 2_048))
+    assert many[:512] == few
+
+
+def test_the_default_rows_are_pinned() -> None:
+    """The figures of the quickstart and of the committed base model were measured on all of them."""
+    for numbers, digest in ((3, "07e0b0c7f0d1"), (4, "a3fba707ba2f")):
+        data = build_task("countdown", {"numbers": numbers}).rows()
+        text = json.dumps([data.train, data.held_out])
+        assert hashlib.sha256(text.encode()).hexdigest().startswith(digest)
