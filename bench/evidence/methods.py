@@ -58,12 +58,10 @@ def ablations(espo: Method, *, entropy_share: float) -> dict[str, Method]:
         entropy_share: mean of entropy / log V over tokens, measured in the tuning: the fixed clip is as wide
             as the adaptive one is on average.
     """
+    width = espo.parameters["alpha"] * entropy_share
     changes: dict[str, dict[str, Any]] = {
         "no grouping": {"quantiles": []},
-        "fixed clip": {
-            "alpha": 1e-9,
-            "epsilon_min": float(f"{espo.parameters['alpha'] * entropy_share:.2g}"),
-        },
+        "fixed clip": {"alpha": 1e-9, "epsilon_min": float(f"{width:.2g}")},
         "carrier old": {"carrier": "old"},
         "top group only": {"train_groups": "top"},
         "four groups": {"quantiles": [0.25, 0.5, 0.75]},

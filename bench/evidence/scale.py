@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.evidence.bases import COMMITTED_BASE, Base, countdown_bases, sorting_bases
+from bench.evidence.bases import COMMITTED_BASE, Base, countdown_bases, sorting_bases, tuning_bases
 from bench.evidence.trial import Pair
 
 
@@ -12,6 +12,7 @@ from bench.evidence.trial import Pair
 class Scale:
     """Sample sizes. Seeds of different purposes never meet."""
 
+    tuning_bases: tuple[Base, ...] = tuning_bases()
     bases: tuple[Base, ...] = countdown_bases()
     sorters: tuple[Base, ...] = sorting_bases()
     """Base models of the other task."""
@@ -29,30 +30,30 @@ class Scale:
     """Pairs on four numbers, and as many on the other task."""
 
     def tuning(self) -> list[Pair]:
-        return _pairs("countdown3", self.bases, first_seed=100, count=self.tuning_pairs)
+        return _pairs("countdown3", self.tuning_bases, first_seed=100, count=self.tuning_pairs)
 
     def final(self) -> list[Pair]:
-        return _pairs("countdown3", self.bases, first_seed=1000, count=self.final_pairs)
+        return _pairs("three numbers", self.bases, first_seed=1000, count=self.final_pairs)
 
     def ablation(self) -> list[Pair]:
         """The first pairs of the final table, whose runs of tuned ESPO serve here too."""
         return self.final()[: self.ablation_pairs]
 
     def stress_tuning(self) -> list[Pair]:
-        return _pairs("countdown3", self.bases[1:], first_seed=200, count=self.stress_tuning_pairs)
+        return _pairs("three numbers", self.bases[1:], first_seed=200, count=self.stress_tuning_pairs)
 
     def stress(self) -> list[Pair]:
-        return _pairs("countdown3", self.bases, first_seed=2000, count=self.stress_pairs)
+        return _pairs("three numbers", self.bases, first_seed=2000, count=self.stress_pairs)
 
     def four_numbers(self) -> list[Pair]:
-        return _pairs("countdown4", self.bases, first_seed=4000, count=self.other_pairs)
+        return _pairs("four numbers", self.bases, first_seed=4000, count=self.other_pairs)
 
     def sorting_pairs(self) -> list[Pair]:
         return _pairs("sorting", self.sorters, first_seed=5000, count=self.other_pairs)
 
     def base(self, name: str) -> Base:
         """The base model of a name."""
-        return next(base for base in (*self.bases, *self.sorters) if base.name == name)
+        return next(base for base in (*self.tuning_bases, *self.bases, *self.sorters) if base.name == name)
 
 
 def _pairs(task: str, bases: tuple[Base, ...], *, first_seed: int, count: int) -> list[Pair]:
@@ -65,6 +66,7 @@ def _pairs(task: str, bases: tuple[Base, ...], *, first_seed: int, count: int) -
 
 FULL = Scale()
 REDUCED = Scale(
+    tuning_bases=(COMMITTED_BASE,),
     bases=(COMMITTED_BASE,),
     sorters=(COMMITTED_BASE,),
     steps=2,
