@@ -28,7 +28,9 @@ JOBS: dict[str, JobSpec] = {
     "adapters' kl": tiny_job(
         model=LORA, algorithm={"name": "grpo", "parameters": {"kl_coefficient": 0.1}}, schedule={"steps": 3}
     ),
-    "entropy controller": tiny_job(algorithm={"name": "aer"}, schedule={"steps": 3}),
+    "entropy controller": tiny_job(
+        algorithm={"name": "aer", "parameters": {"coefficient": 0.05}}, schedule={"steps": 3}
+    ),
     "learnt baseline": tiny_job(
         algorithm={"name": "grpo", "parameters": {"baseline": "entropy_trajectory"}}, schedule={"steps": 3}
     ),
