@@ -8,13 +8,35 @@ from typing import Any
 from espo_contracts.spec import RewardPart
 from espo_core.errors import unknown_name
 from espo_core.parameters import parse_parameters
-from espo_core.verifiers import countdown, exact, length, markers, numeric, pattern, reasoning_gym, symbolic
+from espo_core.verifiers import (
+    choice,
+    countdown,
+    exact,
+    json_schema,
+    length,
+    markers,
+    numeric,
+    pattern,
+    reasoning_gym,
+    symbolic,
+)
 from espo_core.verifiers.base import Verifier, VerifierConfig, VerifierEntry
 from espo_core.verifiers.scoring import WeightedVerifier
 
 VERIFIERS: dict[str, VerifierEntry] = {
     module.ENTRY.name: module.ENTRY
-    for module in (countdown, exact, numeric, symbolic, pattern, markers, length, reasoning_gym)
+    for module in (
+        choice,
+        countdown,
+        exact,
+        json_schema,
+        length,
+        markers,
+        numeric,
+        pattern,
+        reasoning_gym,
+        symbolic,
+    )
 }
 
 
@@ -55,8 +77,7 @@ def build_reward(parts: Sequence[RewardPart]) -> tuple[WeightedVerifier, ...]:
 
 def reference_columns(parts: Sequence[RewardPart]) -> frozenset[str]:
     """Returns the columns that a job's verifiers read, so that data without them fail at the start."""
-    fields = ("reference", "numbers", "target")
+    fields = ("reference", "numbers", "target", "schema_column")
     configs = [verifier_config(part.verifier, part.parameters) for part in parts]
-    return frozenset(
-        getattr(config, field) for config in configs for field in fields if hasattr(config, field)
-    )
+    columns = (getattr(config, field, None) for config in configs for field in fields)
+    return frozenset(column for column in columns if column is not None)

@@ -19,6 +19,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+import espo_core
 from espo_core.errors import VerifierError
 from espo_core.verifiers.base import UNVERIFIED, Verdict
 
@@ -97,15 +98,14 @@ class Sandbox:
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", str(Path(__file__).with_name("sandbox_process.py"))]
-        environment = SETTINGS | {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+        command = [sys.executable, "-P", "-m", "espo_core.sandboxed"]
         with theirs:
             self._child = subprocess.Popen(
                 command,
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=environment,
+                env=_environment(),
             )
         ours.settimeout(WALL_SECONDS)
         return ours
@@ -117,6 +117,13 @@ class Sandbox:
             self._child.kill()
             self._child.wait()
         self._connection = self._child = None
+
+
+def _environment() -> dict[str, str]:
+    """What the child sees: an allow-list, and this package's place where it is not installed."""
+    given = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    paths = [given.get("PYTHONPATH", ""), str(Path(espo_core.__file__).parents[1])]
+    return SETTINGS | given | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 
 
 def _answer(reply: dict[str, JsonValue]) -> JsonValue:
