@@ -1,4 +1,4 @@
-"""The entropy-trajectory baseline against a loop, and what makes it a baseline: it cannot know the outcome."""
+"""The entropy-trajectory baseline against a loop, and that it cannot know the outcome."""
 
 import random
 from dataclasses import replace

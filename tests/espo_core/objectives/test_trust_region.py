@@ -1,14 +1,11 @@
-"""PPO-min on both sides of both bounds, the adaptive bound, and no bound."""
-
-import math
+"""PPO-min on both sides of both bounds, with a floor for bad tokens, and without bounds."""
 
 import pytest
 import torch
 
 from espo_core.batch import TokenBatch
-from espo_core.objectives.adaptive_clip import EntropyAdaptiveClip
-from espo_core.objectives.trust_region import HardClip, Surrogate, unbounded
-from espo_core.objectives.units import sequence_units, token_units
+from espo_core.objectives.trust_region import DualClip, HardClip, Surrogate, clip, unbounded
+from espo_core.objectives.units import token_units
 
 RATIOS = [0.5, 0.8, 1.0, 1.5, 2.0]
 
@@ -56,13 +53,23 @@ def test_hard_clip_removes_only_what_would_gain_more(
     assert (int(surrogate.removed_low.sum()), int(surrogate.removed_high.sum())) == (low, high)
 
 
-def test_adaptive_bound_follows_the_mean_entropy_of_the_unit(ratio: torch.Tensor) -> None:
-    """An entropy of log 4 under V = 16 is half of the possible: epsilon = 0.8 / 2 = 0.4."""
-    batch = batch_of(1.0, entropy=math.log(4))
-    surrogate = EntropyAdaptiveClip(alpha=0.8, epsilon_min=0.1)(batch, sequence_units(batch), ratio)
-    assert surrogate.value.tolist() == pytest.approx([0.5, 0.8, 1.0, 1.4, 1.4])
-    mean = surrogate.diagnostics["epsilon_mean/0"]
-    assert float(mean.total / mean.count) == pytest.approx(0.4)
+def test_dual_clip_has_a_floor_for_bad_tokens_alone(ratio: torch.Tensor) -> None:
+    """Cap 1.5: a ratio at the cap keeps its gradient; good tokens are clipped as ever."""
+    clip = DualClip(epsilon_low=0.2, epsilon_high=0.3, cap=1.5)
+    bad, good = batch_of(-2.0), batch_of(2.0)
+    surrogate = clip(bad, token_units(bad), ratio)
+    assert surrogate.value.tolist() == pytest.approx([-1.6, -1.6, -2.0, -3.0, -3.0])
+    assert slopes(surrogate, ratio) == [0, -2, -2, -2, 0]
+    assert surrogate.removed_low.tolist() == [True, False, False, False, False]
+    assert surrogate.removed_high.tolist() == [False, False, False, False, True]
+    surrogate = clip(good, token_units(good), ratio)
+    assert surrogate.value.tolist() == pytest.approx([1.0, 1.6, 2.0, 2.6, 2.6])
+    assert surrogate.removed_high.tolist() == [False, False, False, True, True]
+
+
+def test_clip_is_dual_only_with_a_cap() -> None:
+    assert isinstance(clip(0.2, 0.3, cap=None), HardClip)
+    assert clip(0.2, 0.3, cap=3.0) == DualClip(epsilon_low=0.2, epsilon_high=0.3, cap=3.0)
 
 
 def test_no_bound_removes_nothing(ratio: torch.Tensor) -> None:
