@@ -15,6 +15,7 @@ from bench.evidence.bases import ROOT
 from bench.evidence.campaign import Campaign
 from bench.evidence.lines import read
 from bench.evidence.plan import Plan
+from bench.evidence.report import write_report
 from bench.evidence.scale import FULL, REDUCED
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
@@ -52,6 +53,16 @@ def plan(results: Results = RESULTS, reduced: Reduced = False) -> None:
         for stage in dict.fromkeys(one.stage for one in block):
             keys = {one.trial.key for one in block if one.stage == stage}
             print(f"{stage}: {len(keys & set(lines))} of {len(keys)} runs")
+
+
+@app.command()
+def report(
+    results: Results = RESULTS,
+    docs: Annotated[Path, typer.Option(help="Folder of the tables and plots.")] = ROOT / "docs" / "evidence",
+    reduced: Reduced = False,
+) -> None:
+    """Writes the tables and plots from the lines."""
+    write_report(REDUCED if reduced else FULL, results=results, docs=docs)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,13 @@ Line = dict[str, Any]
 
 
 def append(path: Path, line: Line) -> None:
-    """Adds a line in a single write and waits until it is on the disk."""
+    """Adds a line in a single write and waits until it is on the disk. A line that a crash cut off is ended."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    is_ended = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
+    text = ("" if is_ended else "\n") + json.dumps(line, separators=(",", ":")) + "\n"
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        os.write(handle, (json.dumps(line, separators=(",", ":")) + "\n").encode())
+        os.write(handle, text.encode())
         os.fsync(handle)
     finally:
         os.close(handle)

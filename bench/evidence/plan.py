@@ -62,7 +62,7 @@ class Plan:
     def widths(self) -> list[Planned]:
         """Each algorithm's widths at one learning rate."""
         methods = {
-            name: [Method(algorithm=name, parameters=one) for one in widths]
+            name: [Method(algorithm=name, parameters=one) for one in widths[: self.scale.widths]]
             for name, widths in WIDTHS.items()
         }
         return [
@@ -79,14 +79,14 @@ class Plan:
             for name in WIDTHS
             if (width := best(self._tuned(self.widths(), name), self.lines)) is not None
             for pair in self.scale.tuning()
-            for rate in OTHER_RATES
+            for rate in OTHER_RATES[: self.scale.rates]
         ]
 
     def tuned(self) -> dict[str, Method] | None:
         """The best settings of each algorithm; None before the tuning has ended."""
         tuning = self.widths() + self.rates()
         chosen = {name: best(self._tuned(tuning, name), self.lines) for name in WIDTHS}
-        settings = len(OTHER_RATES) + len(next(iter(WIDTHS.values())))
+        settings = self.scale.widths + self.scale.rates
         if len(tuning) < settings * len(WIDTHS) * len(self.scale.tuning()):
             return None
         known = {name: method for name, method in chosen.items() if method is not None}
@@ -94,7 +94,7 @@ class Plan:
 
     def dynamic(self) -> list[Planned]:
         """How many rollouts dynamic sampling takes."""
-        method = Method(algorithm="dapo", parameters=WIDTHS["dapo"][1], is_dynamic=True)
+        method = Method(algorithm="dapo", is_dynamic=True)
         return [
             Planned("tuning dynamic", "dapo dynamic", self._tuning(method, pair))
             for pair in self.scale.tuning()
@@ -144,7 +144,7 @@ class Plan:
             )
             for pair in self.scale.stress_tuning()
             for name in STRESSED
-            for rate in STRESS_RATES[updates]
+            for rate in STRESS_RATES[updates][: 1 + self.scale.rates]
         ]
 
     def stress(self, updates: int, pairs: Sequence[Pair]) -> list[Planned]:

@@ -16,6 +16,9 @@ class Scale:
     bases: tuple[Base, ...] = countdown_bases()
     sorters: tuple[Base, ...] = sorting_bases()
     """Base models of the other task."""
+    widths: int = 3
+    rates: int = 2
+    """Settings of each algorithm that the tuning tries: widths, then further learning rates."""
     steps: int = 60
     tuning_steps: int = 40
     tuning_held_out: int = 1024
@@ -40,7 +43,7 @@ class Scale:
         return self.final()[: self.ablation_pairs]
 
     def stress_tuning(self) -> list[Pair]:
-        return _pairs("three numbers", self.bases[1:], first_seed=200, count=self.stress_tuning_pairs)
+        return _pairs("three numbers", self.bases[-1:], first_seed=200, count=self.stress_tuning_pairs)
 
     def stress(self) -> list[Pair]:
         return _pairs("three numbers", self.bases, first_seed=2000, count=self.stress_pairs)
@@ -69,6 +72,8 @@ REDUCED = Scale(
     tuning_bases=(COMMITTED_BASE,),
     bases=(COMMITTED_BASE,),
     sorters=(COMMITTED_BASE,),
+    widths=1,
+    rates=1,
     steps=2,
     tuning_steps=1,
     tuning_held_out=32,
@@ -77,7 +82,7 @@ REDUCED = Scale(
     tuning_pairs=1,
     final_pairs=2,
     ablation_pairs=2,
-    stress_pairs=2,
-    other_pairs=2,
+    stress_pairs=1,
+    other_pairs=1,
 )
 """A minute's campaign with the committed model, for tests: every stage, no power."""

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
 
 from bench.evidence.lines import Line
 from bench.evidence.trial import Method, Trial
@@ -25,12 +21,15 @@ def score(line: Line) -> float:
     return float(line["held_out"] + statistics.fmean(line["reward"][-LAST_STEPS:])) / 2
 
 
-def scores(trials: Iterable[Trial], lines: Mapping[str, Line]) -> dict[str, list[float]]:
-    """Scores of the finished trials by method, as JSON of it."""
-    found: dict[str, list[float]] = {}
+def scores(trials: Iterable[Trial], lines: Mapping[str, Line]) -> list[tuple[Method, list[float]]]:
+    """Methods with the scores of their finished trials, in the order of the trials."""
+    found: list[tuple[Method, list[float]]] = []
     for trial in trials:
         if trial.key in lines:
-            found.setdefault(_named(trial.method), []).append(score(lines[trial.key]))
+            mine = next((values for method, values in found if method == trial.method), None)
+            if mine is None:
+                found.append((trial.method, mine := []))
+            mine.append(score(lines[trial.key]))
     return found
 
 
@@ -38,15 +37,4 @@ def best(trials: Sequence[Trial], lines: Mapping[str, Line]) -> Method | None:
     """The method of the highest mean score, of equals the first; None before all trials have ended."""
     if any(trial.key not in lines for trial in trials):
         return None
-    means = {name: statistics.fmean(values) for name, values in scores(trials, lines).items()}
-    return max((trial.method for trial in trials), key=lambda method: means[_named(method)])
-
-
-def save(path: Path, chosen: Mapping[str, Any]) -> None:
-    """Writes the choices down once; a later run keeps to them."""
-    if not path.exists():
-        path.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
-
-
-def _named(method: Method) -> str:
-    return json.dumps(asdict(method), sort_keys=True)
+    return max(scores(trials, lines), key=lambda item: statistics.fmean(item[1]))[0]

@@ -1,0 +1,137 @@
+"""Writes `tables.md` and the plots from the lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.evidence import plots
+from bench.evidence.claims import claims_table
+from bench.evidence.lines import read
+from bench.evidence.methods import LEAD
+from bench.evidence.outcome import Comparison, Rows, against, by_stage, difference, held_out
+from bench.evidence.plan import REUSE, Plan
+from bench.evidence.scale import Scale
+from bench.evidence.statistics import holm
+from bench.evidence.tables import by_base_table, difference_table, main_table, table, with_p
+from bench.evidence.tuning import scores
+
+CURVES = ("espo tuned", "espo 0.02", "grpo", "gspo tuned", "gspo published", "dapo", "grpo + baseline")
+CLIPPED = ("gspo published", "espo 0.02", "gspo tuned", "espo tuned", "grpo")
+TASKS = {"three numbers": "final", "four numbers": "four numbers", "sorting": "sorting"}
+RIVALS = ("grpo", "gspo tuned", "dapo")
+
+
+def write_report(scale: Scale, *, results: Path, docs: Path) -> None:
+    """Makes everything anew."""
+    plan = Plan(scale=scale, lines=read(results / "runs.jsonl"))
+    stages = by_stage((one for block in plan.blocks() for one in block), plan.lines)
+    docs.mkdir(parents=True, exist_ok=True)
+    (docs / "tables.md").write_text(_tables(plan, stages), encoding="utf-8")
+    _plots(stages, docs)
+
+
+def _tables(plan: Plan, stages: dict[str, Rows]) -> str:
+    final = stages.get("final", {})
+    runs = sum(len(pairs) for rows in stages.values() for pairs in rows.values())
+    seconds = sum(line["seconds"] for line in plan.lines.values())
+    parts = {
+        "Claims of the paper": claims_table(stages),
+        "Final table: three numbers": main_table(final, references=("espo tuned", "grpo")),
+        "Tuned espo against grpo, by base model": by_base_table(final, row="espo tuned", reference="grpo"),
+        "Ablations of tuned espo": difference_table(stages.get("ablation", {}), "espo tuned"),
+        "Many updates per rollout batch": _stress(stages),
+        "A baseline from the entropy trajectory": _lead_table(lead(stages)),
+        "Four numbers": main_table(stages.get("four numbers", {}), references=("espo tuned", "grpo")),
+        "Sorting": main_table(stages.get("sorting", {}), references=("espo tuned", "grpo")),
+        "Tuning": _tuning(plan),
+    }
+    text = "\n\n".join(f"## {title}\n\n{body}" for title, body in parts.items())
+    head = (
+        "# Tables of the evidence\n\nWritten by `python -m bench.evidence report` from "
+        f"`bench/results/evidence/runs.jsonl`: {runs} runs in the tables, "
+        f"{seconds / 3600:.1f} process-hours. "
+        "± is the half-width of the 95 % interval over pairs.\n\n"
+    )
+    return head + text + "\n"
+
+
+def lead(stages: dict[str, Rows]) -> list[Comparison]:
+    """The baseline rows against their rivals on every task: one family of comparisons."""
+    family = {
+        f"{row} − {rival}, {task}": one
+        for task, stage in TASKS.items()
+        for row in LEAD[-2:]
+        for rival in RIVALS
+        if (one := difference(stages.get(stage, {}), row, rival, held_out)) is not None
+    }
+    corrected = holm({name: one.p for name, one in family.items()})
+    return [
+        Comparison(row=name, reference="", difference=one, corrected=corrected[name])
+        for name, one in family.items()
+    ]
+
+
+def _lead_table(comparisons: Sequence[Comparison]) -> str:
+    body = [[one.row, str(one.difference.n), with_p(one)] for one in comparisons]
+    return table(["", "pairs", f"held-out (Holm over {len(comparisons)})"], body)
+
+
+def _stress(stages: dict[str, Rows]) -> str:
+    parts = []
+    for updates in REUSE:
+        rows = stages.get(f"stress {updates}", {})
+        if rows:
+            rates = {
+                row: next(iter(pairs.values()))["method"]["learning_rate"] for row, pairs in rows.items()
+            }
+            chosen = ", ".join(f"{row} {rate:g}" for row, rate in rates.items())
+            body = main_table(rows, references=("espo",))
+            parts.append(f"### {updates} updates\n\nLearning rates: {chosen}.\n\n{body}")
+    return "\n\n".join(parts) or "No runs."
+
+
+def _tuning(plan: Plan) -> str:
+    planned = plan.widths() + plan.rates()
+    chosen = plan.tuned() or {}
+    body = []
+    for name in dict.fromkeys(one.row for one in planned):
+        for method, values in scores((one.trial for one in planned if one.row == name), plan.lines):
+            mark = "chosen" if chosen.get(name) == method else ""
+            settings = ", ".join(f"{key} {value:.3g}" for key, value in method.parameters.items())
+            mean = sum(values) / len(values)
+            body.append([name, settings, f"{method.learning_rate:g}", str(len(values)), f"{mean:.4f}", mark])
+    return table(["", "settings", "learning rate", "runs", "score", ""], body)
+
+
+def _plots(stages: dict[str, Rows], docs: Path) -> None:
+    final, ablation = stages.get("final", {}), stages.get("ablation", {})
+    plots.learning_curves(docs / "learning.png", final, CURVES, title="Learning curves, three numbers")
+    plots.clip_against_entropy(
+        docs / "clip.png", final, CLIPPED, title="Clip fraction against entropy over training"
+    )
+    unit = "difference in held-out accuracy to tuned espo, 95 %"
+    plots.forest(
+        docs / "final.png",
+        against(final, "espo tuned", held_out),
+        title="Against tuned espo, three numbers",
+        unit=unit,
+    )
+    plots.forest(
+        docs / "ablations.png",
+        against(ablation, "espo tuned", held_out),
+        title="Ablations of tuned espo",
+        unit=unit,
+    )
+    plots.forest(
+        docs / "baseline.png",
+        lead(stages),
+        title="The baseline from the entropy trajectory against its rivals",
+        unit="difference in held-out accuracy, 95 %",
+    )
+    for updates in REUSE:
+        rows = stages.get(f"stress {updates}", {})
+        names = tuple(rows)
+        plots.learning_curves(
+            docs / f"updates-{updates}.png", rows, names, title=f"{updates} updates per rollout batch"
+        )
