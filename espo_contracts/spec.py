@@ -187,6 +187,16 @@ class Pruning(Part):
     """Chance of each of them to be dropped."""
 
 
+class Overlong(Part):
+    """A penalty on long responses (arXiv 2503.14476, Eq. 13), in the reward that is trained on; accuracies
+    leave it out."""
+
+    tokens: Annotated[int, Field(ge=1, le=131_072)]
+    """Length before `max_new_tokens` over which the penalty grows from 0 to 1."""
+    weight: Annotated[float, Field(ge=0, le=100)] = 1.0
+    """The reward falls by weight x penalty."""
+
+
 class RolloutSpec(Part):
     """How responses are sampled from the current policy."""
 
@@ -212,17 +222,14 @@ class RolloutSpec(Part):
     """Draw prompts by their difficulty; unset, each is asked once a pass in a seeded order."""
     pruning: Pruning | None = None
     """Update on fewer responses than were sampled; unset, on all."""
-    overlong_tokens: Annotated[int, Field(ge=0, le=131_072)] = 0
-    """Length before `max_new_tokens` over which a penalty grows from 0 to 1 (arXiv 2503.14476, Eq. 13); 0 is
-    off."""
-    overlong_penalty: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """Weight of that penalty in the reward that is trained on; accuracies leave it out."""
+    overlong: Overlong | None = None
+    """Penalise responses that come near `max_new_tokens`; unset, a response is free to use them all."""
 
     @model_validator(mode="after")
     def _penalty_starts_within_the_limit(self) -> Self:
-        if self.overlong_tokens > self.max_new_tokens:
+        if self.overlong is not None and self.overlong.tokens > self.max_new_tokens:
             raise ValueError(
-                f"overlong_tokens ({self.overlong_tokens}) must not exceed max_new_tokens "
+                f"overlong.tokens ({self.overlong.tokens}) must not exceed max_new_tokens "
                 f"({self.max_new_tokens})"
             )
         return self

@@ -170,10 +170,9 @@ def sampling_of(spec: RolloutSpec) -> Sampling:
 
 
 def overlong_of(spec: RolloutSpec) -> OverlongPenalty:
-    """A job's penalty on overlong responses."""
-    return OverlongPenalty(
-        limit=spec.max_new_tokens, margin=spec.overlong_tokens, weight=spec.overlong_penalty
-    )
+    """A job's penalty on overlong responses, of margin 0 where it has none."""
+    margin, weight = (spec.overlong.tokens, spec.overlong.weight) if spec.overlong else (0, 0.0)
+    return OverlongPenalty(limit=spec.max_new_tokens, margin=margin, weight=weight)
 
 
 def is_dynamic(spec: JobSpec) -> bool:

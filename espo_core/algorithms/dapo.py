@@ -22,7 +22,7 @@ class DapoConfig(Part):
 
 
 def build(config: DapoConfig) -> Objective:
-    """The objective of Eq. (8); the overlong penalty, Eq. (13), is `rollout.overlong_tokens` of a job."""
+    """The objective of Eq. (8); the overlong penalty, Eq. (13), is `rollout.overlong` of a job."""
     return Objective(
         advantage_kind=config.advantage,
         units=token_units,

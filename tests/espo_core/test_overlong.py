@@ -61,7 +61,7 @@ def test_a_run_trains_on_the_penalty_and_judges_without_it(tiny_model: Path, tmp
     runs: list[list[Event]] = []
     for weight in (0.0, 2.0):
         spec = tiny_job(
-            rollout={"overlong_tokens": 4, "overlong_penalty": weight},
+            rollout={"overlong": {"tokens": 4, "weight": weight}},
             schedule={"steps": 1, "evaluate_every": 1, "samples_per_step": 64},
         )
         runs.append(run_job(spec, tmp_path / str(weight), tiny_model))
@@ -83,5 +83,5 @@ def test_a_run_trains_on_the_penalty_and_judges_without_it(tiny_model: Path, tmp
 
 
 def test_the_margin_stays_within_the_limit() -> None:
-    with pytest.raises(SpecError, match=r"overlong_tokens \(13\) must not exceed max_new_tokens \(12\)"):
-        tiny_job(rollout={"overlong_tokens": 13})
+    with pytest.raises(SpecError, match=r"overlong.tokens \(13\) must not exceed max_new_tokens \(12\)"):
+        tiny_job(rollout={"overlong": {"tokens": 13}})

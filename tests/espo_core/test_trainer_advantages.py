@@ -42,7 +42,7 @@ def test_a_run_normalises_as_it_is_told(
 ) -> None:
     spec = tiny_job(
         algorithm={"name": algorithm, "parameters": {"advantage": reference.__name__}},
-        rollout={"overlong_tokens": 6},
+        rollout={"overlong": {"tokens": 6}},
         schedule={"steps": 1, "samples_per_step": 64},
     )
     samples = [event for event in run_job(spec, tmp_path, tiny_model) if isinstance(event, Sample)]

@@ -96,7 +96,7 @@ def test_a_run_with_a_curriculum_and_dynamic_sampling_resumes_bit_identical(
 
 
 def test_a_run_tells_its_curriculum_every_answer(tiny_model: Path, tmp_path: Path) -> None:
-    rollout = {"curriculum": {"memory": 1.0}, "dynamic_sampling": True, "overlong_tokens": 4}
+    rollout = {"curriculum": {"memory": 1.0}, "dynamic_sampling": True, "overlong": {"tokens": 4}}
     told = metrics_of(run_job(tiny_job(rollout=rollout, schedule={"steps": 3}), tmp_path, tiny_model))
     answers = load_file(tmp_path / "checkpoint-3" / "training_state.safetensors")["sampler/answers"]
     asked = [4 * values["rollout/prompts_sampled"] for values in told.values()]
