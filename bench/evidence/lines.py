@@ -11,7 +11,7 @@ Line = dict[str, Any]
 
 
 def append(path: Path, line: Line) -> None:
-    """Adds a line in a single write and waits until it is on the disk. A line that a crash cut off is ended."""
+    """Adds a line in a single write and waits for the disk; a line that a crash cut off is ended first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     is_ended = not path.exists() or path.read_bytes()[-1:] in (b"", b"\n")
     text = ("" if is_ended else "\n") + json.dumps(line, separators=(",", ":")) + "\n"

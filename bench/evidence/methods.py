@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.evidence.trial import Method
 
-OTHER_RATES = (1e-4, 4e-4)
+OTHER_RATES = (4e-4,)
 """Tried at each algorithm's best width, which is found at Method's default."""
 
 WIDTHS: Mapping[str, tuple[dict[str, Any], ...]] = {

@@ -21,7 +21,7 @@ from bench.evidence.tuning import best
 LOG_VOCABULARY = math.log(22)
 REUSE = {8: (8, 1), 16: (8, 2), 32: (8, 4)}
 """Updates per rollout batch: mini-batches × passes."""
-STRESS_RATES = {8: (1e-4, 2e-4, 4e-4), 16: (5e-5, 1e-4, 2e-4), 32: (5e-5, 1e-4, 2e-4)}
+STRESS_RATES = {8: (1e-4, 2e-4, 4e-4), 16: (1e-4, 2e-4, 4e-4), 32: (5e-5, 1e-4, 2e-4)}
 
 
 class Planned(NamedTuple):
@@ -41,22 +41,26 @@ class Plan:
 
     def blocks(self) -> list[list[Planned]]:
         """All runs, the most important first."""
-        half, few = self.scale.final_pairs // 2, self.scale.ablation_pairs // 2
-        some = max(1, self.scale.stress_pairs - 2)
+        scale = self.scale
+        half, few, some = -(-scale.final_pairs * 3 // 5), scale.ablation_pairs // 2, scale.other_pairs // 2
         return [
             self.widths(),
             self.rates() + self.dynamic(),
-            self.final(self.scale.final()[:half]),
-            self.ablation(self.scale.ablation()[:few]),
-            self.stress_tuning(8) + self.stress_tuning(16),
-            self.final(self.scale.final()[half:]),
-            self.stress(8, self.scale.stress()[:some]) + self.stress(16, self.scale.stress()[:some]),
-            self.lead("four numbers", self.scale.four_numbers()),
-            self.lead("sorting", self.scale.sorting_pairs()),
-            self.ablation(self.scale.ablation()[few:]),
-            self.stress(8, self.scale.stress()[some:]) + self.stress(16, self.scale.stress()[some:]),
+            self.final(scale.final()[:half]),
+            self.ablation(scale.ablation()[:few]),
+            self.stress_tuning(16),
+            self.stress(16, scale.stress()[:3]),
+            self.lead("four numbers", scale.four_numbers()[:some])
+            + self.lead("sorting", scale.sorting_pairs()[:some]),
+            self.final(scale.final()[half:]),
+            self.ablation(scale.ablation()[few:]),
+            self.lead("four numbers", scale.four_numbers()[some:])
+            + self.lead("sorting", scale.sorting_pairs()[some:]),
+            self.stress_tuning(8),
+            self.stress(8, scale.stress()[:3]),
             self.stress_tuning(32),
-            self.stress(32, self.scale.stress()[:some]),
+            self.stress(32, scale.stress()[:3]),
+            self.stress(8, scale.stress()[3:]) + self.stress(16, scale.stress()[3:]),
         ]
 
     def widths(self) -> list[Planned]:
@@ -144,7 +148,7 @@ class Plan:
             )
             for pair in self.scale.stress_tuning()
             for name in STRESSED
-            for rate in STRESS_RATES[updates][: 1 + self.scale.rates]
+            for rate in STRESS_RATES[updates][: self.scale.widths]
         ]
 
     def stress(self, updates: int, pairs: Sequence[Pair]) -> list[Planned]:
@@ -164,14 +168,12 @@ class Plan:
         return Trial(method=method, pair=pair, steps=self.scale.steps, max_prompts=self.scale.held_out)
 
     def _tuning(self, method: Method, pair: Pair) -> Trial:
-        scale = self.scale
-        return Trial(method=method, pair=pair, steps=scale.tuning_steps, max_prompts=scale.tuning_held_out)
+        return replace(self._trial(method, pair), max_prompts=self.scale.tuning_held_out)
 
     def _stressed(self, method: Method, pair: Pair, updates: int) -> Trial:
         mini_batches, epochs = REUSE[updates]
         return replace(
             self._trial(method, pair),
-            steps=self.scale.stress_steps,
             mini_batches=mini_batches,
             epochs=epochs,
         )

@@ -105,33 +105,25 @@ def _tuning(plan: Plan) -> str:
 
 
 def _plots(stages: dict[str, Rows], docs: Path) -> None:
+    """The plots for which there are runs."""
     final, ablation = stages.get("final", {}), stages.get("ablation", {})
-    plots.learning_curves(docs / "learning.png", final, CURVES, title="Learning curves, three numbers")
-    plots.clip_against_entropy(
-        docs / "clip.png", final, CLIPPED, title="Clip fraction against entropy over training"
-    )
+    if final:
+        title = "Clip fraction against entropy over training"
+        plots.learning_curves(docs / "learning.png", final, CURVES, title="Learning curves, three numbers")
+        plots.clip_against_entropy(docs / "clip.png", final, CLIPPED, title=title)
     unit = "difference in held-out accuracy to tuned espo, 95 %"
-    plots.forest(
-        docs / "final.png",
-        against(final, "espo tuned", held_out),
-        title="Against tuned espo, three numbers",
-        unit=unit,
-    )
-    plots.forest(
-        docs / "ablations.png",
-        against(ablation, "espo tuned", held_out),
-        title="Ablations of tuned espo",
-        unit=unit,
-    )
-    plots.forest(
-        docs / "baseline.png",
-        lead(stages),
-        title="The baseline from the entropy trajectory against its rivals",
-        unit="difference in held-out accuracy, 95 %",
-    )
+    forests = {
+        "final": ("Against tuned espo, three numbers", against(final, "espo tuned", held_out)),
+        "ablations": ("Ablations of tuned espo", against(ablation, "espo tuned", held_out)),
+        "baseline": ("The baseline from the entropy trajectory against its rivals", lead(stages)),
+    }
+    for name, (title, comparisons) in forests.items():
+        if comparisons:
+            of_rivals = "difference in held-out accuracy, 95 %"
+            plots.forest(
+                docs / f"{name}.png", comparisons, title=title, unit=of_rivals if name == "baseline" else unit
+            )
     for updates in REUSE:
-        rows = stages.get(f"stress {updates}", {})
-        names = tuple(rows)
-        plots.learning_curves(
-            docs / f"updates-{updates}.png", rows, names, title=f"{updates} updates per rollout batch"
-        )
+        if rows := stages.get(f"stress {updates}", {}):
+            title = f"{updates} updates per rollout batch"
+            plots.learning_curves(docs / f"updates-{updates}.png", rows, tuple(rows), title=title)

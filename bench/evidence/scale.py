@@ -17,15 +17,13 @@ class Scale:
     sorters: tuple[Base, ...] = sorting_bases()
     """Base models of the other task."""
     widths: int = 3
-    rates: int = 2
+    rates: int = 1
     """Settings of each algorithm that the tuning tries: widths, then further learning rates."""
-    steps: int = 60
-    tuning_steps: int = 40
+    steps: int = 40
     tuning_held_out: int = 1024
-    stress_steps: int = 40
     held_out: int = 4096
     tuning_pairs: int = 2
-    final_pairs: int = 12
+    final_pairs: int = 10
     ablation_pairs: int = 6
     stress_tuning_pairs: int = 1
     stress_pairs: int = 5
@@ -73,11 +71,8 @@ REDUCED = Scale(
     bases=(COMMITTED_BASE,),
     sorters=(COMMITTED_BASE,),
     widths=1,
-    rates=1,
     steps=2,
-    tuning_steps=1,
     tuning_held_out=32,
-    stress_steps=1,
     held_out=32,
     tuning_pairs=1,
     final_pairs=2,

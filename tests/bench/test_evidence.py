@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -41,6 +41,7 @@ def made_up(trial: Trial, *, accuracy: float | None = None) -> dict[str, Any]:
     }
 
 
+@cache
 def completed(scale: Scale) -> dict[str, dict[str, Any]]:
     """Made-up lines of a whole campaign, block after block as a campaign makes them."""
     lines: dict[str, dict[str, Any]] = {}
@@ -157,8 +158,8 @@ def test_a_report_of_a_whole_campaign_and_of_none(tmp_path: Path) -> None:
         text = (tmp_path / name / "docs" / "tables.md").read_text()
         assert ("no runs" in text) == (name == "none")
         assert "nan" not in text
-    plots = sorted((tmp_path / "whole" / "docs").glob("*.png"))
-    assert len(plots) == 8
+    plots = [len(list((tmp_path / name / "docs").glob("*.png"))) for name in ("whole", "none")]
+    assert plots == [8, 0]
 
 
 def test_the_committed_tables_are_those_of_the_committed_lines(tmp_path: Path) -> None:
@@ -179,7 +180,5 @@ def test_a_reduced_campaign_runs_and_goes_on_where_it_stopped(tmp_path: Path) ->
     assert {one.trial.key for one in plan.widths() + plan.rates()} == set(plan.lines)
     assert not [line["error"] for line in plan.lines.values() if line["error"]]
     assert plan.tuned() is not None
-    Campaign(scale=REDUCED, results=tmp_path, cache=tmp_path / "cache", stages=frozenset({"tuning"})).run()
+    campaign.run()
     assert path.read_text() == lines
-    digest = hashlib.sha256(lines.encode()).hexdigest()
-    assert digest
