@@ -3,7 +3,7 @@
 One update's objective, forward and backward, for 256 responses of 64 to 512 tokens: ours packed, TRL's on the
 padded equivalent, one after the other in every round, float32, one thread. TRL's is its trainer's own method,
 once whole and once without its metrics: the arithmetic alone. Ours always measures its diagnostics; a trainer
-reads them once a step.
+reads them once a step. Times are the process's own processor time: what else the machine does is not in them.
 """
 
 import argparse
@@ -77,14 +77,14 @@ def _preparation(objective: Objective, batch: TokenBatch) -> Callable[[], object
 
 
 def interleaved(runs: Mapping[str, Callable[[], object]], *, rounds: int) -> dict[str, list[float]]:
-    """Seconds of every run in every round, all of them once a round."""
+    """Processor seconds of every run in every round, all of them once a round."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_ in range(-WARM_UP, rounds):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             run()
             if round_ >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     return seconds
 
 

@@ -103,7 +103,7 @@ class TokenBatch:
     @property
     def token_advantage(self) -> Tensor:
         """[T] `credit`, or the advantage of each token's response where there is none."""
-        return self.advantage[self.response] if self.credit is None else self.credit
+        return self.per_token(self.advantage) if self.credit is None else self.credit
 
     def outcomes(self) -> tuple[Tensor, Tensor, Tensor]:
         """Reward, verified and group, [R] each.
@@ -125,7 +125,14 @@ class TokenBatch:
 
     def lengths(self) -> Tensor:
         """[R] int64 tokens of each response."""
-        return torch.bincount(self.response, minlength=self.responses)
+        # The ids are sorted, so R searches find what counting all T would.
+        ids = torch.arange(self.responses + 1, device=self.response.device)
+        return torch.searchsorted(self.response, ids).diff()
+
+    def per_token(self, values: Tensor) -> Tensor:
+        """[T] the value [R] of each token's response."""
+        # Several times as fast as values[self.response] on a CPU, forward and backward.
+        return values.index_select(0, self.response)
 
     def select(self, responses: Tensor) -> "TokenBatch":
         """Batch of the given responses ([K] int64, each at most once), in that order, renumbered from 0.

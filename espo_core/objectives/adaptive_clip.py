@@ -33,7 +33,7 @@ class EntropyAdaptiveClip:
     def __call__(self, batch: TokenBatch, units: Units, ratio: Tensor) -> Surrogate:
         entropy = segment_mean(batch.entropy_old, segment=units.index, size=units.size)
         epsilon = (self.alpha / math.log(batch.vocab_size) * entropy).clamp(min=self.epsilon_min)
-        bound = epsilon[units.index]
+        bound = units.per_token(epsilon)
         diagnostics = means_by_level("epsilon_mean", epsilon, units)
         return ppo_min(batch, ratio, low=1 - bound, high=1 + bound, diagnostics=diagnostics)
 
@@ -60,7 +60,7 @@ class ElasticClip:
         success = batch.group_mean.clamp(0, 1)
         elastic = 1 + self.macro * 4 * success * (1 - success)
         epsilon = self.epsilon * (1 + self.micro * batch.token_advantage.abs().tanh())
-        bound = epsilon * elastic[batch.response]
+        bound = epsilon * batch.per_token(elastic)
         return ppo_min(
             batch, ratio, low=1 - bound, high=1 + bound, diagnostics={"epsilon_mean": mean_of(bound)}
         )
@@ -142,7 +142,7 @@ class BalancedClip:
             removed = surrogate.removed_low | surrogate.removed_high
             magnitude = magnitude.masked_fill(removed, 0.0)
         total = float(magnitude.sum())
-        return float(magnitude[batch.token_advantage > 0].sum()) / total if total else 1.0
+        return float((magnitude * (batch.token_advantage > 0)).sum()) / total if total else 1.0
 
 
 def _steps(start: float, end: float, step: float) -> Iterator[float]:

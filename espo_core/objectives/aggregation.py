@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from espo_core.batch import TokenBatch
-from espo_core.objectives.segments import segment_size, segment_sum
+from espo_core.objectives.segments import segment_sum
 from espo_core.objectives.units import Units
 
 AggregationPart = Callable[[TokenBatch, Units], Tensor]
@@ -32,8 +32,7 @@ GROUP_MEANS = {"all": mean_over_groups, "top": mean_over_top_group}
 
 def sequence_mean(batch: TokenBatch, units: Units) -> Tensor:
     """[T] 1/R · 1/|y_i|: the mean over responses of their token-means, arXiv:2402.03300v3, Eq. (3)."""
-    length = segment_size(batch.response, segments=batch.responses)
-    return 1 / (batch.mini_batch.responses * length[batch.response].to(batch.logp.dtype))
+    return batch.per_token(1 / (batch.mini_batch.responses * batch.lengths().to(batch.logp.dtype)))
 
 
 def token_mean(batch: TokenBatch, units: Units) -> Tensor:
@@ -56,4 +55,4 @@ def _mean_over_units(batch: TokenBatch, units: Units, *, counted: Tensor) -> Ten
     counted = counted.to(batch.logp.dtype)
     units_of_response = segment_sum(counted, segment=units.response, segments=batch.responses).clamp(min=1)
     share = units_of_response[units.response] * units.size.clamp(min=1) * batch.mini_batch.responses
-    return (counted / share)[units.index]
+    return units.per_token(counted / share)

@@ -26,14 +26,20 @@ def mean_of(values: Tensor, where: Tensor | None = None) -> Mean:
     """The mean of the values [T], or of those where a mask [T] holds."""
     values = values.detach()
     if where is None:
-        return Mean(total=values.sum(), count=values.new_tensor(values.numel()))
+        return Mean(total=values.sum(), count=values.new_full((), values.numel()))
     return Mean(total=(values * where).sum(), count=where.sum())
 
 
-def share_of(claim: Tensor, among: Tensor | None = None) -> Mean:
-    """The share of tokens [T] for which a claim (bool) holds, among all or among those of a mask."""
-    among = torch.ones_like(claim) if among is None else among
-    return Mean(total=(claim & among).sum(), count=among.sum())
+def share_of(claim: Tensor) -> Mean:
+    """The share of tokens for which a claim ([T] bool) holds."""
+    total = claim.sum()
+    return Mean(total=total, count=total.new_full((), claim.numel()))
+
+
+def shares_among(claims: Mapping[str, Tensor], *, among: Tensor) -> dict[str, Mean]:
+    """The shares of the tokens of a mask ([T] bool) for which claims ([T] bool) hold."""
+    count = among.sum()
+    return {name: Mean(total=(claim & among).sum(), count=count) for name, claim in claims.items()}
 
 
 def means_by_level(name: str, values: Tensor, units: Units) -> dict[str, Mean]:

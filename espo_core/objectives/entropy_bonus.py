@@ -46,7 +46,7 @@ class AdaptiveEntropyBonus:
         hardness = (self.difficulty - batch.group_mean.clamp(0, 1)).clamp(min=0)
         strength = torch.full_like(batch.entropy_old, self.coefficient)
         return Penalty(
-            value=-self.coefficient * hardness[batch.response] * batch.entropy,
+            value=-self.coefficient * batch.per_token(hardness) * batch.entropy,
             diagnostics={"entropy_coefficient": mean_of(strength)},
         )
 

@@ -17,7 +17,7 @@ from espo_core.objectives.adaptive_clip import SearchedTrustRegion
 from espo_core.objectives.advantage import AdvantageKind, centre
 from espo_core.objectives.aggregation import AggregationPart
 from espo_core.objectives.credit import AdaptivePart, CreditPart
-from espo_core.objectives.diagnostics import Diagnostics, Mean, mean_of, read_metrics, share_of
+from espo_core.objectives.diagnostics import Diagnostics, Mean, mean_of, read_metrics, share_of, shares_among
 from espo_core.objectives.ratio import Ratio, RatioPart, log_ratio
 from espo_core.objectives.regularizer import Penalty, RegularizerPart, k3
 from espo_core.objectives.trust_region import Surrogate, TrustRegionPart
@@ -91,7 +91,7 @@ class Objective:
         units = self.units(batch)
         return replace(
             batch,
-            level=units.level[units.index],
+            level=units.per_token(units.level),
             group_mean=_group_mean(batch),
             credit=None if self.credit is None else self.credit(batch),
         )
@@ -174,11 +174,10 @@ def _measure(
     removed_low = _either(surrogate.removed_low, ratio.removed_low)
     removed_high = _either(surrogate.removed_high, ratio.removed_high)
     removed = removed_low | removed_high
-    trained = (batch.token_advantage != 0) & (weight != 0)
+    trained = batch.token_advantage * weight != 0
+    claims = {"": removed, "_low": removed_low, "_high": removed_high}
     means: dict[str, Mean] = {
-        "clip_fraction": share_of(removed, among=trained),
-        "clip_fraction_low": share_of(removed_low, among=trained),
-        "clip_fraction_high": share_of(removed_high, among=trained),
+        **shares_among({f"clip_fraction{side}": claim for side, claim in claims.items()}, among=trained),
         "gradient_utilisation": share_of(trained & ~removed),
         "ratio_mean": mean_of(ratio.value),
         "approx_kl": mean_of(k3(log_ratio(batch))),

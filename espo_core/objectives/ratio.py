@@ -126,4 +126,4 @@ def log_ratio(batch: TokenBatch) -> Tensor:
 
 def _exp_of_mean(log: Tensor, units: Units) -> Tensor:
     """[T] exp of the mean of `log` [T] over each token's unit."""
-    return segment_mean(log, segment=units.index, size=units.size).exp()[units.index]
+    return units.per_token(segment_mean(log, segment=units.index, size=units.size).exp())

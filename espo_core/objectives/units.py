@@ -34,6 +34,10 @@ class Units:
     levels: int
     """K, 1 where units are not grouped by entropy."""
 
+    def per_token(self, values: Tensor) -> Tensor:
+        """[T] the value [U] of each token's unit."""
+        return values.index_select(0, self.index)
+
 
 UnitsPart = Callable[[TokenBatch], Units]
 
@@ -42,16 +46,22 @@ def token_units(batch: TokenBatch) -> Units:
     """Every token is its own unit (U = T)."""
     return Units(
         index=torch.arange(batch.tokens, device=batch.response.device),
-        size=torch.ones_like(batch.response),
+        size=batch.response.new_ones(1).expand(batch.tokens),
         response=batch.response,
-        level=torch.zeros_like(batch.response),
+        level=batch.response.new_zeros(1).expand(batch.tokens),
         levels=1,
     )
 
 
 def sequence_units(batch: TokenBatch) -> Units:
     """Every response is one unit (U = R)."""
-    return _by_level(batch, level=torch.zeros_like(batch.response), levels=1)
+    return Units(
+        index=batch.response,
+        size=batch.lengths(),
+        response=torch.arange(batch.responses, device=batch.response.device),
+        level=batch.response.new_zeros(1).expand(batch.responses),
+        levels=1,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
