@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(sys.prefix) / "peers"
-"""Filled by `make peers` from requirements-peers.lock; .venv/peers in a checkout."""
+"""Filled by `make test-peers` from requirements-peers.lock; .venv/peers in a checkout."""
 
 PEERS = ("trl", "verl")
 
@@ -16,7 +16,7 @@ PEERS = ("trl", "verl")
 def missing() -> str | None:
     """Which peers are not installed and what installs them; None where all are there."""
     absent = [name for name in PEERS if version(name) is None]
-    return f"{' and '.join(absent)} not installed: make peers" if absent else None
+    return f"{' and '.join(absent)} not installed: make test-peers installs them" if absent else None
 
 
 def version(peer: str) -> str | None:

@@ -1,9 +1,9 @@
-"""What the objective's figures say of memory, which needs no peer."""
+"""What the objective's figures say of memory, and what they say without the peers."""
 
 import pytest
 import torch
 
-from bench.objective import SPREAD, largest_allocation
+from bench.objective import SPREAD, largest_allocation, main
 from bench.peers.random_batch import Size, random_batch
 from espo_core.algorithms import ALGORITHMS
 from espo_core.objectives import get_objective
@@ -33,3 +33,10 @@ def test_a_padded_tensor_would_be_seen() -> None:
             return objective
 
     assert largest_allocation(Padding(), batch) > 1.2  # type: ignore[arg-type]
+
+
+def test_refuses_without_the_peers_and_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.peers.installed.PEERS", ("a peer that nobody has",))
+    monkeypatch.setattr("sys.argv", ["bench.objective"])
+    with pytest.raises(SystemExit, match="a peer that nobody has not installed: make test-peers"):
+        main()

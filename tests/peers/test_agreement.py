@@ -15,6 +15,7 @@ from bench.peers.advantages import (
 from bench.peers.agreement import SIZE, SPREAD, difference
 from bench.peers.cases import CASES, Case
 from bench.peers.installed import missing
+from bench.peers.padded import padded
 from bench.peers.random_batch import random_batch
 from bench.peers.trl_loss import TrlLoss, trl_advantages
 from bench.peers.verl_loss import VerlLoss, verl_advantages
@@ -63,6 +64,15 @@ def test_the_batches_are_clipped_on_both_sides(parameters: dict[str, float]) -> 
 def test_another_configuration_of_a_peer_is_told_apart(ours: str, theirs: TrlLoss | VerlLoss) -> None:
     case = Case(peer="trl", algorithm=ours, objective=lambda: get_objective(ours), loss=theirs)
     assert difference(case, seed=0, dtype=torch.float64).gradient > 1e-3
+
+
+@pytest.mark.parametrize(
+    "case", [one for one in CASES if isinstance(one.loss, TrlLoss)], ids=lambda case: case.name
+)
+def test_the_timed_lines_of_trl_are_its_whole_loss(case: Case) -> None:
+    batch = padded(random_batch(SIZE, seed=0, dtype=torch.float64, spread=SPREAD))
+    assert isinstance(case.loss, TrlLoss)
+    assert case.loss.bind(batch, whole=False)().item() == case.loss.bind(batch)().item()
 
 
 @pytest.mark.parametrize(("ours", "peer"), [("gspo_token", "trl"), ("gspo", "verl")])
