@@ -63,7 +63,13 @@ def dataset(source: str) -> Any:
 
 @lru_cache(maxsize=8_192)
 def entry(source: str, index: int) -> dict[str, Any]:
-    """Returns an entry, made anew unless it is remembered: its metadata would not survive JSON."""
+    """Returns an entry, made anew unless it is remembered: its metadata would not survive JSON.
+
+    Raises:
+        RefusedError: As `dataset`, and where there is no such entry.
+    """
+    if not 0 <= index < json.loads(source)["size"]:
+        raise RefusedError(f"there is no problem {index}")
     return cast("dict[str, Any]", dataset(source)[index])
 
 

@@ -11,9 +11,11 @@ from pydantic import Field
 
 from espo_contracts.spec import Column
 from espo_core.verifiers.base import UNVERIFIED, WRONG, Row, Verdict, VerifierConfig, VerifierEntry
-from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX
+from espo_core.verifiers.sandbox import SANDBOX
 from espo_core.verifiers.text import Extract, extracted
 
+# No dataset asks for so much, and a scorer that evaluates it would only use up its time: there is no verdict.
+MAX_ANSWER = 20_000
 SOURCE_FIELDS = frozenset({"dataset", "config", "seed", "size", "index"})
 
 
@@ -52,11 +54,13 @@ class ReasoningGym:
 
     def __call__(self, completion: str, row: Row) -> Verdict:
         source: Any = row.get(self.config.reference)
-        if not is_source(source) or len(completion) > MAX_TEXT:
+        if not is_source(source):
             return UNVERIFIED
         answer = extracted(completion, self.config.extract)
         if answer is None:
             return WRONG
+        if len(answer) > MAX_ANSWER:
+            return UNVERIFIED
         return SANDBOX.judge(
             "gym_score",
             cpu_seconds=self.config.timeout_seconds,

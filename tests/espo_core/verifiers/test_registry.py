@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from espo_contracts.spec import RewardPart
@@ -23,16 +20,7 @@ from espo_core.verifiers import (
     score_all,
 )
 
-PARAMETERS: dict[str, dict[str, Any]] = {"regex": {"pattern": r"^[\s\S]*=(\d+)$"}}
 ROW = {"prompt": "1 2>03:", "answer": "3", "numbers": [1, 2], "target": 3}
-# Text that looks like an answer is more likely to reach deep code than letters alone.
-TEXTS = st.one_of(
-    st.text(max_size=60),
-    st.text(alphabet="0123456789+-*/=.,eE$\\{}^() ", max_size=40),
-    st.lists(st.sampled_from(["1+2=3", ",", "$3$", "\\boxed{", "3", "}", "<think>", "\x00", "\ud800"])).map(
-        "".join
-    ),
-)
 
 
 @pytest.mark.parametrize("name", sorted(VERIFIERS))
@@ -51,31 +39,6 @@ def _every_number_is_bounded(config: type[BaseModel]) -> None:
         if field.get("type") in ("number", "integer"):
             assert {"minimum", "exclusiveMinimum"} & field.keys()
             assert {"maximum", "exclusiveMaximum"} & field.keys()
-
-
-@settings(deadline=None)
-@pytest.mark.parametrize("name", sorted(VERIFIERS))
-@given(completion=TEXTS)
-def test_never_raises_and_says_the_same_of_the_same_text(name: str, completion: str) -> None:
-    judge = build_verifier(name, PARAMETERS.get(name, {}))
-    first = judge(completion, ROW)
-    assert 0 <= first.score <= 1
-    assert judge(completion, ROW) == first
-
-
-@settings(deadline=None)
-@pytest.mark.parametrize("name", sorted(VERIFIERS))
-@given(
-    row=st.dictionaries(
-        st.sampled_from(["answer", "numbers", "target"]),
-        st.one_of(
-            st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=9), st.lists(st.integers())
-        ),
-    )
-)
-def test_never_raises_on_any_row(name: str, row: dict[str, Any]) -> None:
-    verdict = build_verifier(name, PARAMETERS.get(name, {}))("1+2=3", row)
-    assert verdict.verified or verdict.score == 0
 
 
 def test_an_unknown_name_or_parameter_is_refused_with_the_nearest() -> None:
