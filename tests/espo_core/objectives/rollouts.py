@@ -51,11 +51,13 @@ def random_responses(seed: int, *, count: int = 12, spread: float = 0.03) -> lis
 
 def _random_outcomes(random_state: random.Random, size: int) -> list[tuple[float, bool]]:
     """(reward, verified) of the responses to one prompt."""
-    kind = random_state.choices(["mixed", "equal", "no verdict"], weights=[8, 1, 1])[0]
+    kind = random_state.choices(["mixed", "equal", "alone", "no verdict"], weights=[8, 1, 1, 1])[0]
     rewards = [random_state.choice([0.0, 0.0, 0.25, 1.0, 1.0]) for _ in range(size)]
     if kind == "equal":
         rewards = [random_state.choice([0.0, 1.0])] * size
-    verified = [kind != "no verdict" and random_state.random() < 0.9 for _ in range(size)]
+    verified = [random_state.random() < 0.9 for _ in range(size)]
+    if kind in ("alone", "no verdict"):
+        verified = [kind == "alone", *([False] * (size - 1))]
     return list(zip(rewards, verified, strict=True))
 
 
