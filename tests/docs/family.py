@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from espo_core.algorithms import ALGORITHMS
 from espo_core.algorithms.definition import Algorithm
@@ -44,7 +45,7 @@ GENERATED = {"family": family, "defaults": defaults, "parts": parts}
 """What writes each generated part of the page."""
 
 
-def _built(algorithm: Algorithm) -> Objective:  # type: ignore[type-arg]
+def _built(algorithm: Algorithm[Any]) -> Objective:
     return algorithm.build(algorithm.config())
 
 
@@ -58,7 +59,7 @@ def _besides(objective: Objective) -> list[object]:
     return [part for part in (objective.credit, *objective.regularizers) if part is not None]
 
 
-def _row(algorithm: Algorithm) -> Sequence[str]:  # type: ignore[type-arg]
+def _row(algorithm: Algorithm[Any]) -> Sequence[str]:
     objective = _built(algorithm)
     besides = [f"`{part_name(part)}`" for part in _besides(objective)]
     besides += ["dynamic sampling"] * algorithm.dynamic_sampling
@@ -75,7 +76,7 @@ def _row(algorithm: Algorithm) -> Sequence[str]:  # type: ignore[type-arg]
     )
 
 
-def _settings(algorithm: Algorithm) -> str:  # type: ignore[type-arg]
+def _settings(algorithm: Algorithm[Any]) -> str:
     values = algorithm.config().model_dump(mode="json")
     return ", ".join(f"`{name}` {json.dumps(value)}" for name, value in values.items())
 

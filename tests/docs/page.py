@@ -41,7 +41,7 @@ def blocks(text: str, label: str) -> list[Block]:
 
 def generated(text: str, name: str) -> str:
     """What stands between the marks of a generated part."""
-    return _marked(name).search(text)[2]  # type: ignore[index]
+    return _marked(name).search(text)[2]
 
 
 def with_generated(text: str, name: str, content: str) -> str:
@@ -53,12 +53,12 @@ def section(text: str, title: str) -> str:
     """A section of the page, to the next that is not within it."""
     depth = len(title.split(maxsplit=1)[0])
     inside = rf"^{re.escape(title)}$(.*?)(?=^#{{1,{depth}}} [A-Z]|\Z)"
-    return re.search(inside, text, re.M | re.S)[1]  # type: ignore[index]
+    return re.search(inside, text, re.M | re.S)[1]
 
 
 def rows(text: str) -> list[list[str]]:
     """The cells of each row of a text's first table, without its head."""
-    lines = re.search(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()  # type: ignore[index]
+    lines = re.search(r"(?:^\|.*\n)+", text, re.M)[0].splitlines()
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines[2:]]
 
 

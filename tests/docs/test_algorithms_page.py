@@ -14,8 +14,9 @@ import yaml
 from espo_contracts.spec import RolloutSpec
 from espo_core.algorithms import ALGORITHMS
 from espo_core.objectives.advantage import DIVISORS
+from espo_core.objectives.trajectory import POSITIONS, new_trajectory_baseline
 from tests.docs.family import GENERATED
-from tests.docs.page import PAGE, ROOT, blocks, generated, prose, read, rows, section
+from tests.docs.page import PAGE, ROOT, Block, blocks, generated, prose, read, rows, section
 
 EVIDENCE = PAGE.parent / "evidence" / "README.md"
 QUOTES = blocks(read(), "From")
@@ -35,10 +36,9 @@ def test_the_page_quotes_code_for_each_of_the_papers_equations() -> None:
 
 
 @pytest.mark.parametrize("quote", QUOTES, ids=lambda quote: f"{quote.path}:{quote.text.split('(')[0][:30]}")
-def test_quotations_stand_in_their_files(quote: object) -> None:
-    source = (ROOT / quote.path).read_text(encoding="utf-8")  # type: ignore[attr-defined]
-    text = quote.text  # type: ignore[attr-defined]
-    assert any(f"\n{textwrap.indent(text, ' ' * depth)}" in source for depth in (0, 4, 8))
+def test_quotations_stand_in_their_files(quote: Block) -> None:
+    source = (ROOT / str(quote.path)).read_text(encoding="utf-8")
+    assert any(f"\n{textwrap.indent(quote.text, ' ' * depth)}" in source for depth in (0, 4, 8))
 
 
 def test_the_example_prints_what_the_page_says() -> None:
@@ -63,6 +63,15 @@ def test_every_reconstruction_is_explained_and_nothing_else() -> None:
 def test_every_kind_of_advantage_is_in_its_table() -> None:
     table = read()[read().index("| `advantage` |") :]
     assert [row[0].strip("`") for row in rows(table)] == list(DIVISORS)
+
+
+def test_the_baseline_has_the_constants_of_the_page() -> None:
+    told, baseline = (
+        section(read(), "## The entropy-trajectory baseline"),
+        new_trajectory_baseline(kind="zscore"),
+    )
+    assert f"first {POSITIONS} positions" in told
+    assert f"counts {baseline.decay} of the next" in told
 
 
 def test_fields_of_a_job_exist() -> None:
