@@ -17,7 +17,7 @@ class Scale:
     sorters: tuple[Base, ...] = sorting_bases()
     """Base models of the other task."""
     widths: int = 3
-    rates: int = 1
+    rates: int = 2
     """Settings of each algorithm that the tuning tries: widths, then further learning rates."""
     steps: int = 40
     tuning_held_out: int = 1024
@@ -71,6 +71,7 @@ REDUCED = Scale(
     bases=(COMMITTED_BASE,),
     sorters=(COMMITTED_BASE,),
     widths=1,
+    rates=1,
     steps=2,
     tuning_held_out=32,
     held_out=32,
