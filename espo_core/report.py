@@ -17,6 +17,7 @@ from torch import Tensor
 from espo_contracts.events import Sample
 from espo_core.answers import Answers
 from espo_core.intervals import Estimate
+from espo_core.rewards import Scored
 from espo_core.samplers.dynamic import Gathered
 
 MAX_TEXT = 65_536  # of the contract's Text
@@ -59,10 +60,9 @@ def gathered_metrics(gathered: Gathered) -> dict[str, float]:
     passing over some does not flatter the policy."""
     sampled, rollout = gathered.sampled, gathered.sampled.rollout
     rewards = sampled.scored.rewards()
-    return {
+    return _verified_metrics(sampled.scored) | {
         "reward/mean": rewards.mean().item(),
         "reward/std": rewards.std(correction=0).item(),
-        "reward/verified_fraction": sampled.scored.verified().float().mean().item(),
         "reward/zero_variance_fraction": 1 - sampled.has_contrast().float().mean().item(),
         "rollout/rounds": float(gathered.rounds),
         "rollout/prompts": float(len(gathered.kept.prompts)),
@@ -72,6 +72,15 @@ def gathered_metrics(gathered: Gathered) -> dict[str, float]:
         "rollout/length_mean": rollout.lengths.float().mean().item(),
         "rollout/truncated_fraction": rollout.is_truncated.float().mean().item(),
         "policy/entropy": rollout.entropy.mean().item(),
+    }
+
+
+def _verified_metrics(scored: Scored) -> dict[str, float]:
+    """Share of the responses with a verdict: of all verifiers, and of each."""
+    each = scored.verified_fractions().items()
+    return {
+        "reward/verified_fraction": scored.verified().float().mean().item(),
+        **{f"reward/verified_fraction/{name.replace('#', '_')}": share for name, share in each},
     }
 
 

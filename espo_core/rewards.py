@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import compress
@@ -28,6 +29,11 @@ class Scored:
     def verified(self) -> Tensor:
         """[R] bool."""
         return torch.tensor([score.verified for score in self.scores])
+
+    def verified_fractions(self) -> dict[str, float]:
+        """By the name of each verifier, the share of the responses on which it came to a verdict."""
+        missing = Counter(name for score in self.scores for name in score.unverified)
+        return {name: 1 - missing[name] / len(self.scores) for name in self.scores[0].parts}
 
     def accuracy(self, verifier: int) -> list[float]:
         """The scores of one verifier, given by its place in the reward."""

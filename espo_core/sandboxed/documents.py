@@ -9,8 +9,10 @@ from typing import Any
 
 Request = dict[str, Any]
 OPENING = re.compile(r"[{\[]")
+# A text with so many brackets that begin no JSON, or fences around none, is taken for one without: bounds
+# that no clock decides.
 MAX_OPENINGS = 10_000
-"""A text with so many brackets that begin no JSON is taken for one without: a bound that no clock decides."""
+MAX_FENCES = 100
 
 
 def strict_json(text: str) -> Any:
@@ -27,10 +29,11 @@ def _no_constant(name: str) -> float:
 
 
 def fenced_blocks(text: str) -> Iterator[str]:
-    """Yields what stands in ``` fences, from the last: as it is, and without a line that names a language."""
+    """Yields what the last fences of ``` enclose, from the last: as it is, and without its first line, which
+    may name a language."""
     parts = text.split("```")
     # Between the fences 2k and 2k + 1; a last fence that is not closed encloses nothing.
-    for block in reversed(parts[1 : len(parts) - 1 : 2]):
+    for block in parts[1 : len(parts) - 1 : 2][: -MAX_FENCES - 1 : -1]:
         yield block
         yield block.partition("\n")[2]
 

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import JsonValue
 
@@ -65,17 +65,22 @@ class Sandbox:
         request = json.dumps({"kind": kind, "cpu_seconds": cpu_seconds, **arguments}) + "\n"
         with self._lock:
             try:
-                return self._exchange(request.encode())
+                reply = self._exchange(request.encode())
             except OSError:
                 self._stop()
                 return None
+            except BaseException:
+                # Ctrl-C while waiting: the answer that is still to come must not be taken for the next one's.
+                self._stop()
+                raise
+        return _answer(reply)
 
     def close(self) -> None:
         """Ends the child process."""
         with self._lock:
             self._stop()
 
-    def _exchange(self, request: bytes) -> JsonValue:
+    def _exchange(self, request: bytes) -> dict[str, JsonValue]:
         connection = self._connected()
         connection.sendall(request)
         reply = bytearray()
@@ -88,7 +93,7 @@ class Sandbox:
             reply += piece
             if len(reply) > MAX_REPLY:
                 raise ConnectionResetError("the sandbox process answers without end")
-        return _answer(json.loads(reply))
+        return cast("dict[str, JsonValue]", json.loads(reply))
 
     def _connected(self) -> socket.socket:
         # After a fork the connection belongs to the parent: sharing it would mix up answers.

@@ -27,6 +27,8 @@ class Score:
     """Every verifier ran to a verdict."""
     parts: dict[str, float]
     """Score of each verifier by its name; a name given twice counts on: `regex`, `regex#2`."""
+    unverified: tuple[str, ...] = ()
+    """Names, as in `parts`, of the verifiers that came to no verdict."""
     raised: tuple[str, ...] = ()
     """Verifiers that raised, each as `name: exception`: defects, to be counted and shown."""
 
@@ -34,14 +36,23 @@ class Score:
 def score_all(weighted: Sequence[WeightedVerifier], completion: str, row: Row) -> Score:
     """Returns the weighted sum of the scores; a verifier that raises has not verified."""
     parts: dict[str, float] = {}
+    unverified: list[str] = []
     raised: list[str] = []
-    reward, verified = 0.0, True
+    reward = 0.0
     for part in weighted:
         verdict = _verdict(part, completion, row, raised)
-        parts[_free_name(part.name, parts)] = verdict.score
+        name = _free_name(part.name, parts)
+        parts[name] = verdict.score
         reward += part.weight * verdict.score
-        verified &= verdict.verified
-    return Score(reward=reward, verified=verified, parts=parts, raised=tuple(raised))
+        if not verdict.verified:
+            unverified.append(name)
+    return Score(
+        reward=reward,
+        verified=not unverified,
+        parts=parts,
+        unverified=tuple(unverified),
+        raised=tuple(raised),
+    )
 
 
 def _verdict(part: WeightedVerifier, completion: str, row: Row, raised: list[str]) -> Verdict:

@@ -6,6 +6,7 @@ from espo_core.errors import VerifierError
 from espo_core.prompts import Prompt
 from espo_core.rewards import score_responses
 from espo_core.verifiers import Row, Verdict, WeightedVerifier
+from espo_core.verifiers.length import Length, LengthConfig
 
 PROMPTS = [Prompt(text=name, tokens=(1,), row={"answer": name}) for name in ("a", "b")]
 
@@ -32,6 +33,16 @@ def test_a_verifier_that_raises_on_some_is_a_warning_and_no_verdict() -> None:
     assert scored.warnings() == [
         "2 verdicts failed, the first with equals: RuntimeError: cannot judge a question"
     ]
+
+
+def test_each_verifier_has_a_rate_of_verdicts() -> None:
+    reward = [
+        *REWARD,
+        *REWARD,
+        WeightedVerifier(name="length", weight=1.0, verifier=Length(config=LengthConfig())),
+    ]
+    scored = score_responses(reward, PROMPTS, ["a", "?", "!", "b"])
+    assert scored.verified_fractions() == {"equals": 0.5, "equals#2": 0.5, "length": 1.0}
 
 
 def test_a_verifier_that_always_raises_ends_the_run() -> None:

@@ -73,6 +73,7 @@ def test_one_part_without_a_verdict_leaves_the_whole_unverified() -> None:
     score = score_all(reward, "3", {"prompt": "no reference here"})
     assert not score.verified
     assert score.parts == {"exact": 0.0, "length": 1.0}
+    assert score.unverified == ("exact",)
 
 
 def test_a_verifier_that_raises_is_not_verified_and_is_named() -> None:

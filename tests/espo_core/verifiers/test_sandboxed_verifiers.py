@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -145,3 +147,21 @@ def test_math_reads_the_end_of_a_long_text_and_what_follows_a_marker() -> None:
     judge = build_verifier("math", {"answer_after": "</think>"})
     assert judge("word " * 100_000 + "</think> 5", {"answer": "5"}).score == 1
     assert judge("5", {"answer": "5"}).score == 0
+
+
+def test_an_interrupted_request_leaves_no_answer_for_the_next_one() -> None:
+    sandbox = Sandbox()
+
+    def ask(text: str) -> Any:
+        return sandbox.ask("pattern", cpu_seconds=5, pattern="(a|aa)+$", flags=0, full=False, text=text)
+
+    try:
+        assert ask("a") is True
+        interrupt = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            ask("a" * 60 + "b")
+        interrupt.join()
+        assert ask("a") is True
+    finally:
+        sandbox.close()
