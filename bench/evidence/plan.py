@@ -42,7 +42,7 @@ class Plan:
     def blocks(self) -> list[list[Planned]]:
         """All runs, the most important first."""
         scale = self.scale
-        half, few, some = -(-scale.final_pairs * 3 // 5), scale.ablation_pairs // 2, scale.other_pairs // 2
+        half, few, some = scale.final_pairs // 2, scale.ablation_pairs // 2, scale.other_pairs // 2
         return [
             self.widths(),
             self.rates() + self.dynamic(),

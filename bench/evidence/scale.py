@@ -23,11 +23,11 @@ class Scale:
     tuning_held_out: int = 1024
     held_out: int = 4096
     tuning_pairs: int = 2
-    final_pairs: int = 10
+    final_pairs: int = 12
     ablation_pairs: int = 6
     stress_tuning_pairs: int = 1
     stress_pairs: int = 5
-    other_pairs: int = 6
+    other_pairs: int = 10
     """Pairs on four numbers, and as many on the other task."""
 
     def tuning(self) -> list[Pair]:
