@@ -1,8 +1,9 @@
 """The process in which untrusted text meets code that can hang, exhaust memory or be talked into something.
 
-It reads one JSON request a line from the socket on its standard input and answers one JSON line. A request
-that uses up its CPU seconds kills this process (SIGPROF's default action, which no C code can hold up); the
-caller sees the connection end and starts another. Nothing else of espo_core is imported here: it stays small.
+It says `{}`, then reads one JSON request a line from the socket on its standard input and answers one JSON
+line. A request that uses up its CPU seconds kills this process (SIGPROF's default action, which no C code can
+hold up); the caller sees the connection end and starts another. Nothing else of espo_core is imported here:
+it stays small.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, cast
+from typing import Any, TextIO, cast
 
 from espo_core.sandboxed import documents, guard, gym, patterns, symbols
 
@@ -85,6 +86,12 @@ def limit_memory() -> None:
         return
 
 
+def send(stream: TextIO, reply: dict[str, Any]) -> None:
+    """Writes one line."""
+    stream.write(json.dumps(reply) + "\n")
+    stream.flush()
+
+
 def main() -> None:
     """Serves requests until the caller closes the connection or dies."""
     limit_memory()
@@ -92,9 +99,9 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     guard.install()
     with socket.socket(fileno=0) as connection, connection.makefile("rw", encoding="utf-8") as stream:
+        send(stream, {})
         for line in stream:
-            stream.write(json.dumps(reply_to(line)) + "\n")
-            stream.flush()
+            send(stream, reply_to(line))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class Sandbox:
         """Returns what the child answers, or None where it came to no answer within its CPU seconds.
 
         Raises:
-            VerifierError: The kind cannot work at all: a library is missing or broken.
+            VerifierError: The kind cannot work at all: a library is missing or broken, or no process starts.
         """
         request = json.dumps({"kind": kind, "cpu_seconds": cpu_seconds, **arguments}) + "\n"
         with self._lock:
@@ -83,6 +83,10 @@ class Sandbox:
     def _exchange(self, request: bytes) -> dict[str, JsonValue]:
         connection = self._connected()
         connection.sendall(request)
+        return self._received(connection)
+
+    def _received(self, connection: socket.socket) -> dict[str, JsonValue]:
+        """A line from the child."""
         reply = bytearray()
         while not reply.endswith(b"\n"):
             piece = connection.recv(65_536)
@@ -99,7 +103,18 @@ class Sandbox:
         # After a fork the connection belongs to the parent: sharing it would mix up answers.
         if self._connection is None or self._owner != os.getpid():
             self._connection, self._owner = self._start(), os.getpid()
+            self._greet(self._connection)
         return self._connection
+
+    def _greet(self, connection: socket.socket) -> None:
+        """Waits for the child's first line: one that cannot start must not pass for verdicts that failed."""
+        try:
+            self._received(connection)
+        except OSError as error:
+            raise VerifierError(
+                "the sandbox process, in which verifiers run, does not start",
+                hint="Run `python -m espo_core.sandboxed` and read what it says; it needs memory to start.",
+            ) from error
 
     def _start(self) -> socket.socket:
         ours, theirs = socket.socketpair()

@@ -91,6 +91,20 @@ def test_a_broken_installation_is_an_error_and_not_silence(
         sandbox.close()
 
 
+def test_a_process_that_does_not_start_is_an_error_and_not_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "resource.py").write_text("raise ImportError('broken')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    sandbox = Sandbox()
+    try:
+        for _ in range(2):
+            with pytest.raises(VerifierError, match="does not start"):
+                sandbox.ask("pattern", cpu_seconds=1, pattern="a", flags=0, full=False, text="a")
+    finally:
+        sandbox.close()
+
+
 def test_the_process_ends_with_its_caller_and_sees_none_of_its_secrets() -> None:
     program = (
         "import os, psutil; from espo_core.verifiers import build_verifier;"
