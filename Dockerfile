@@ -23,9 +23,10 @@ RUN --mount=type=bind,source=deploy/wheelhouse,target=/wheelhouse --mount=type=c
     sh /build/install_packages.sh /build/requirements-api.txt ${PIP_ARGS}
 
 FROM packages AS worker-packages
-COPY deploy/requirements-worker.txt /build/
+COPY deploy/requirements-worker.txt requirements-gym.lock /build/
 RUN --mount=type=bind,source=deploy/wheelhouse,target=/wheelhouse --mount=type=cache,target=/root/.cache/pip \
-    sh /build/install_packages.sh /build/requirements-worker.txt ${PIP_ARGS}
+    sh /build/install_packages.sh /build/requirements-worker.txt ${PIP_ARGS} \
+ && sh /build/install_packages.sh /build/requirements-gym.lock --no-deps ${PIP_ARGS}
 
 FROM base AS api
 COPY --from=api-packages /opt/venv /opt/venv

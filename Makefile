@@ -1,6 +1,6 @@
 # Bare `make` lists the targets. Everything runs in .venv, which `make run` and `make test` set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-fast test-compose check fix bench catalogue lock migration model-smollm2 clean
+.PHONY: help run up test test-fast test-compose test-peers check fix bench evidence catalogue lock migration model-smollm2 clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -29,6 +29,14 @@ test-fast: .venv/dev.stamp ## The tests that finish in a minute
 
 test-compose: .venv/dev.stamp ## docker-compose for real, with a job through it; skips where no engine can be started
 	@deploy/test_compose.sh
+
+test-peers: .venv/peers.stamp ## Our objectives beside TRL's and verl's own functions, installed apart (once, 270 MB)
+	@$(BIN)/python -m pytest tests/peers
+	@$(BIN)/python -m bench.peers
+	@$(BIN)/python -m bench.objective
+
+evidence: .venv/dev.stamp ## Make the tables and plots of docs/evidence anew from the runs kept in bench/results
+	@$(BIN)/python -m bench.evidence report
 
 check: .venv/dev.stamp ## Format, lint, types, import contracts, stale catalogue
 	@$(BIN)/ruff format --check .
@@ -61,13 +69,19 @@ lock: ## Resolve the dependencies of pyproject.toml anew into the lock files
 clean: ## Remove the environment and the data folder
 	rm -rf .venv .espo
 
+.venv/peers.stamp: requirements-peers.lock | .venv/dev.stamp
+	@rm -rf .venv/peers
+	@$(PIP) install -q --no-deps --target .venv/peers -r requirements-peers.lock
+	@touch $@
+
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or name it with make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv .venv
 
-.venv/run.stamp: requirements.lock pyproject.toml | .venv/bin/python
+.venv/run.stamp: requirements.lock requirements-gym.lock pyproject.toml | .venv/bin/python
 	@echo "Installing (once, a few minutes) ..."
 	@$(PIP) install -q -r requirements.lock
+	@$(PIP) install -q --no-deps -r requirements-gym.lock
 	@$(PIP) install -q --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -2,8 +2,8 @@
 
 One update's objective, forward and backward, for 256 responses of 64 to 512 tokens: ours packed, TRL's on the
 padded equivalent, one after the other in every round, float32, one thread. TRL's is its trainer's own method,
-once whole and once without its metrics: the arithmetic alone. Ours always measures its diagnostics; a trainer
-reads them once a step. Times are the process's own processor time: what else the machine does is not in them.
+once whole and once without its metrics, and so is ours: the arithmetic alone, and with what it measures.
+Times are the process's own processor time: what else the machine does is not in them.
 """
 
 import argparse
@@ -52,16 +52,20 @@ def _runs(batch: TokenBatch, objectives: Mapping[str, Objective]) -> dict[str, C
     rows = padded(batch)
     runs = {TRL: trl_update(rows, whole=False), TRL_WHOLE: trl_update(rows, whole=True)}
     for name, objective in objectives.items():
-        runs[name] = update(objective, objective.prepare(batch))
+        prepared = objective.prepare(batch)
+        runs[name] = update(objective, prepared, whole=False)
+        runs[f"{name} whole"] = update(objective, prepared, whole=True)
         runs[f"{name} prepare"] = _preparation(objective, batch)
     return runs
 
 
-def update(objective: Objective, batch: TokenBatch) -> Callable[[], object]:
+def update(objective: Objective, batch: TokenBatch, *, whole: bool) -> Callable[[], object]:
     """Forward and backward of an objective on a mini-batch, to which it is fitted first."""
 
     def run() -> object:
-        return torch.autograd.grad(objective.fitted(batch)(batch).loss, batch.logp)
+        fitted = objective.fitted(batch)
+        loss = fitted(batch).loss if whole else fitted.loss(batch)
+        return torch.autograd.grad(loss, batch.logp)
 
     return run
 
@@ -105,27 +109,28 @@ class _Largest(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's o
 def largest_allocation(objective: Objective, batch: TokenBatch) -> float:
     """Elements of the largest tensor made in preparation, forward and backward, in multiples of T."""
     with _Largest() as largest:  # type: ignore[no-untyped-call]  # torch's own gap
-        update(objective, objective.prepare(batch))()
+        update(objective, objective.prepare(batch), whole=True)()
     return float(largest.elements / batch.tokens)
 
 
 def _print_table(
     seconds: Mapping[str, list[float]], allocation: Mapping[str, float], batch: TokenBatch
 ) -> None:
-    print("| | ms | times TRL's | prepared in ms, once a rollout batch | largest tensor, in T |")
-    print("|---|---|---|---|---|")
+    print(
+        "| | arithmetic, ms | of TRL's | with metrics, ms | of TRL's | prepared, ms | largest tensor, in T |"
+    )
+    print("|---|---|---|---|---|---|---|")
     padding = f"{padded(batch).mask.numel() / batch.tokens:.2f}"
-    for name in (TRL, TRL_WHOLE):
-        print(f"| {name} | {_ms(seconds[name])} | {_ratio(seconds, name)} | | {padding} |")
+    print(f"| TRL's grpo | {_ms(seconds[TRL])} | 1 | {_ms(seconds[TRL_WHOLE])} | 1 | | {padding} |")
     for name, size in allocation.items():
-        prepare = _ms(seconds[f"{name} prepare"])
-        print(f"| {name} | {_ms(seconds[name])} | {_ratio(seconds, name)} | {prepare} | {size:.2f} |")
+        alone, whole = _cells(seconds, name, TRL), _cells(seconds, f"{name} whole", TRL_WHOLE)
+        print(f"| {name} | {alone} | {whole} | {_ms(seconds[f'{name} prepare'])} | {size:.2f} |")
 
 
-def _ratio(seconds: Mapping[str, list[float]], name: str) -> str:
-    """The median of the ratios of the rounds, so that a slow moment of the machine weighs on both."""
-    ratios = [ours / theirs for ours, theirs in zip(seconds[name], seconds[TRL], strict=True)]
-    return f"{statistics.median(ratios):.2f}"
+def _cells(seconds: Mapping[str, list[float]], ours: str, theirs: str) -> str:
+    """The time and the median of the ratios of the rounds, where a slow moment weighs on both."""
+    ratios = [one / other for one, other in zip(seconds[ours], seconds[theirs], strict=True)]
+    return f"{_ms(seconds[ours])} | {statistics.median(ratios):.2f}"
 
 
 def _ms(seconds: list[float]) -> str:

@@ -9,3 +9,6 @@ rm -f deploy/wheelhouse/*.whl
 "${PYTHON:-.venv/bin/python}" -m pip download --disable-pip-version-check -qq \
     --python-version "${PYTHON_VERSION:-3.11}" --only-binary=:all: --dest deploy/wheelhouse \
     -c requirements.lock -r deploy/requirements-api.txt -r deploy/requirements-worker.txt async-timeout "$@"
+# Two of these come as source only; both are plain Python, so that a wheel made here fits the image.
+"${PYTHON:-.venv/bin/python}" -m pip wheel --disable-pip-version-check -qq --no-deps --wheel-dir deploy/wheelhouse \
+    -r requirements-gym.lock

@@ -110,18 +110,25 @@ class Objective:
         Raises:
             ConfigError: an optional field that a part reads is missing.
         """
+        terms = self._terms(batch)
+        return ObjectiveOutput(loss=terms.loss(), diagnostics=_measure(batch, terms))
+
+    def loss(self, batch: TokenBatch) -> Tensor:
+        """[] the loss alone, for a loop that reads no measurements; errors as above."""
+        return self._terms(batch).loss()
+
+    def _terms(self, batch: TokenBatch) -> "_Terms":
         self._check_requirements(batch)
         batch = self.prepare(batch) if batch.level is None else batch
         units = self.units(batch)
         ratio = self.ratio(batch, units)
-        surrogate = self.trust_region(batch, units, ratio.value)
-        weight = self.aggregation(batch, units) * batch.token_weight
-        penalties = [part(batch, units) for part in self.regularizers]
-        value = surrogate.value
-        for penalty in penalties:
-            value = value - penalty.value
-        measured = _measure(batch, ratio=ratio, surrogate=surrogate, weight=weight, penalties=penalties)
-        return ObjectiveOutput(loss=-(weight * value).sum(), diagnostics=measured)
+        return _Terms(
+            advantage=batch.token_advantage,
+            ratio=ratio,
+            surrogate=self.trust_region(batch, units, ratio.value),
+            weight=self.aggregation(batch, units) * batch.token_weight,
+            penalties=[part(batch, units) for part in self.regularizers],
+        )
 
     def observed(self, batch: TokenBatch) -> "Objective":
         """The objective for the next rollout batch, its adaptive parts having seen this one."""
@@ -167,14 +174,33 @@ def _group_mean(batch: TokenBatch) -> Tensor | None:
     return centred.mean[centred.group]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Terms:
+    """What the parts made of a batch, before the sum over tokens."""
+
+    advantage: Tensor
+    """[T]."""
+    ratio: Ratio
+    surrogate: Surrogate
+    weight: Tensor
+    """[T] w."""
+    penalties: Sequence[Penalty]
+
+    def loss(self) -> Tensor:
+        """[] −J."""
+        value = self.surrogate.value
+        for penalty in self.penalties:
+            value = value - penalty.value
+        return -(self.weight * value).sum()
+
+
 @torch.no_grad()
-def _measure(
-    batch: TokenBatch, *, ratio: Ratio, surrogate: Surrogate, weight: Tensor, penalties: Sequence[Penalty]
-) -> Diagnostics:
+def _measure(batch: TokenBatch, terms: _Terms) -> Diagnostics:
+    surrogate, ratio = terms.surrogate, terms.ratio
     removed_low = _either(surrogate.removed_low, ratio.removed_low)
     removed_high = _either(surrogate.removed_high, ratio.removed_high)
     removed = removed_low | removed_high
-    trained = batch.token_advantage * weight != 0
+    trained = terms.advantage * terms.weight != 0
     claims = {"": removed, "_low": removed_low, "_high": removed_high}
     means: dict[str, Mean] = {
         **shares_among({f"clip_fraction{side}": claim for side, claim in claims.items()}, among=trained),
@@ -182,7 +208,7 @@ def _measure(
         "ratio_mean": mean_of(ratio.value),
         "approx_kl": mean_of(k3(log_ratio(batch))),
     }
-    for diagnostics in (surrogate.diagnostics, *(penalty.diagnostics for penalty in penalties)):
+    for diagnostics in (surrogate.diagnostics, *(penalty.diagnostics for penalty in terms.penalties)):
         means.update(diagnostics)
     return Diagnostics(means=means, maxima={"ratio_max": ratio.value.max()})
 

@@ -45,7 +45,7 @@ def geometric_mean(batch: TokenBatch, units: Units) -> Ratio:
 
 def carried_by_current(batch: TokenBatch, units: Units) -> Ratio:
     """sg[s_τ] π_θ / sg[π_θ]: value s_τ, gradient s_τ ∇log π_θ, arXiv:2507.18071v2, Eq. (14)."""
-    one = (batch.logp - batch.logp.detach()).exp()
+    one = 1 + (batch.logp - batch.logp.detach())  # π_θ / sg[π_θ], in value and first derivative
     return Ratio(value=_exp_of_mean(log_ratio(batch).detach(), units) * one)
 
 
