@@ -18,8 +18,15 @@ CLIP = curve_mean("clip")
 def claims_table(stages: Mapping[str, Rows]) -> str:
     """What the paper says, what was measured, and whether it holds here."""
     final, ablation = stages.get("final", {}), stages.get("ablation", {})
+    narrow = {**ablation, **final}
     body = [
-        ["espo 0.02 clips at most a quarter of what gspo at its published ε clips", *_clip_ratio(final)],
+        *(
+            [
+                f"{row} clips at most a quarter of what gspo at its published ε clips",
+                *_clip_ratio(narrow, row),
+            ]
+            for row in ("espo 0.02", "espo tuned", "alpha 0.2", "alpha 0.5")
+        ),
         [
             "the clip fraction rises as entropy falls (Fig. 5): correlation over training",
             *_correlation(final),
@@ -61,14 +68,14 @@ def _decided(one: Paired | None) -> list[str]:
     return ["no runs", ""] if one is None else [f"{signed(one)} held-out ({one.n} pairs)", verdict(one)]
 
 
-def _clip_ratio(final: Rows) -> list[str]:
+def _clip_ratio(rows: Rows, row: str) -> list[str]:
     """The largest ratio that the interval over pairs allows must be a quarter at most."""
-    ours, theirs = final.get("espo 0.02", {}), final.get("gspo published", {})
+    ours, theirs = rows.get(row, {}), rows.get("gspo published", {})
     ratios = [CLIP(ours[name]) / CLIP(theirs[name]) for name in ours if name in theirs and CLIP(theirs[name])]
     if not ratios:
         return ["no runs", ""]
     one = paired(ratios)
-    clips = [statistics.fmean(CLIP(line) for line in rows.values()) for rows in (ours, theirs)]
+    clips = [statistics.fmean(CLIP(line) for line in pairs.values()) for pairs in (ours, theirs)]
     here = "holds" if one.high <= 0.25 else "fails" if one.low > 0.25 else "not decided"
     return [f"{clips[0]:.1%} against {clips[1]:.1%}: ratio {one.mean:.2f} ± {one.half_width:.2f}", here]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from bench.evidence.lines import Line
-from bench.evidence.methods import LEAD, OTHER_RATES, STRESSED, WIDTHS, ablations, tuned_methods
+from bench.evidence.methods import LEAD, OTHER_RATES, PUBLISHED, STRESSED, WIDTHS, ablations, tuned_methods
 from bench.evidence.scale import Scale
 from bench.evidence.trial import Method, Pair, Trial
 from bench.evidence.tuning import best
@@ -60,6 +60,7 @@ class Plan:
             self.stress(8, scale.stress()[:3]),
             self.stress_tuning(32),
             self.stress(32, scale.stress()[:3]),
+            self.long(),
             self.stress(8, scale.stress()[3:]) + self.stress(16, scale.stress()[3:]),
         ]
 
@@ -134,6 +135,18 @@ class Plan:
             return []
         methods = tuned_methods(tuned)
         return _crossed(stage, {name: self._trial(methods[name], pairs[0]) for name in LEAD}, pairs)
+
+    def long(self) -> list[Planned]:
+        """The rows that matter most, three times as long."""
+        tuned = self.tuned()
+        if tuned is None:
+            return []
+        methods, pairs = tuned_methods(tuned), self.scale.long()
+        rows = {
+            name: replace(self._trial(methods[name], pairs[0]), steps=self.scale.long_steps)
+            for name in (*LEAD, *PUBLISHED)
+        }
+        return _crossed("long", rows, pairs)
 
     def stress_tuning(self, updates: int) -> list[Planned]:
         """Learning rates at many updates per rollout batch, at each algorithm's tuned width."""

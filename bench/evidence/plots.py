@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 from bench.evidence.execute import BIN
@@ -38,29 +39,35 @@ def axes(path: Path, *, title: str, size: tuple[float, float] = (7.2, 4.4)) -> I
 
 
 def learning_curves(path: Path, rows: Rows, names: Sequence[str], *, title: str) -> None:
-    """Smoothed reward over rollouts, with the 95 % interval of the mean over pairs."""
+    """Smoothed reward over rollouts, with the 95 % interval of the mean over pairs.
+
+    What a pair's rows have in common is taken out of the interval: it says how far the rows differ.
+    """
+    shown = {name: rows[name] for name in names if name in rows}
     with axes(path, title=title) as one:
-        for index, name in enumerate(name for name in names if name in rows):
-            steps, means, widths, each = _curve(rows[name])
-            x = [step * each for step in steps]
-            low = [mean - width for mean, width in zip(means, widths, strict=True)]
-            high = [mean + width for mean, width in zip(means, widths, strict=True)]
-            one.fill_between(x, low, high, color=COLOURS[index], alpha=0.10, linewidth=0)
-            one.plot(
-                x, means, color=COLOURS[index], marker=MARKS[index], markevery=8, markersize=4, label=name
-            )
+        for index, (name, curves) in enumerate(_centred(shown).items()):
+            each = statistics.fmean(line["rollouts"] / len(line["reward"]) for line in shown[name].values())
+            points = [paired(values) for values in zip(*curves, strict=False)]
+            x = [each * step for step in range(WINDOW, WINDOW + len(points))]
+            widths = [point.half_width if math.isfinite(point.half_width) else 0.0 for point in points]
+            low = [point.mean - width for point, width in zip(points, widths, strict=True)]
+            high = [point.mean + width for point, width in zip(points, widths, strict=True)]
+            style = {"color": COLOURS[index], "marker": MARKS[index], "markersize": 4, "markevery": 6}
+            one.fill_between(x, low, high, color=COLOURS[index], alpha=0.12, linewidth=0)
+            one.plot(x, [point.mean for point in points], label=name, **style)
         one.set_xlabel("rollouts")
         one.set_ylabel(f"reward, mean of {WINDOW} batches")
         one.legend(frameon=False, fontsize=8)
 
 
-def _curve(pairs: Mapping[PairName, Line]) -> tuple[list[int], list[float], list[float], float]:
-    curves = [smoothed(line) for line in pairs.values()]
-    length = min(map(len, curves))
-    ended = [paired([curve[step] for curve in curves]) for step in range(length)]
-    widths = [one.half_width if math.isfinite(one.half_width) else 0.0 for one in ended]
-    each = statistics.fmean(line["rollouts"] / len(line["reward"]) for line in pairs.values())
-    return list(range(WINDOW, WINDOW + length)), [one.mean for one in ended], widths, each
+def _centred(rows: Rows) -> dict[str, list[list[float]]]:
+    """Smoothed curves of the pairs that all rows have, less the pair's mean, plus the mean of all pairs."""
+    common = [pair for pair in next(iter(rows.values()), {}) if all(pair in pairs for pairs in rows.values())]
+    curves = {name: np.array([smoothed(pairs[pair]) for pair in common]) for name, pairs in rows.items()}
+    if not common:
+        return {}
+    levels = np.mean(list(curves.values()), axis=0)
+    return {name: (one - levels + levels.mean(0)).tolist() for name, one in curves.items()}
 
 
 def forest(path: Path, comparisons: Sequence[Comparison], *, title: str, unit: str) -> None:
@@ -75,7 +82,7 @@ def forest(path: Path, comparisons: Sequence[Comparison], *, title: str, unit: s
             mark = "o" if comparison.corrected >= 0.05 else "D"
             one.errorbar(difference.mean, place, xerr=width, fmt=mark, color=colour, capsize=3, markersize=5)
         one.set_yticks(range(len(ordered)), [comparison.row for comparison in ordered])
-        one.set_xlabel(f"{unit}; diamonds: p < 0.05 after Holm's correction")
+        one.set_xlabel(f"{unit} (diamond: p < 0.05 by Holm)")
 
 
 def clip_against_entropy(path: Path, rows: Rows, names: Sequence[str], *, title: str) -> None:

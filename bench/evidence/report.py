@@ -42,6 +42,7 @@ def _tables(plan: Plan, stages: dict[str, Rows]) -> str:
         "Ablations of tuned espo": difference_table(stages.get("ablation", {}), "espo tuned"),
         "Many updates per rollout batch": _stress(stages),
         "A baseline from the entropy trajectory": _lead_table(lead(stages)),
+        "Three times as long": main_table(stages.get("long", {}), references=("espo tuned", "grpo")),
         "Four numbers": main_table(stages.get("four numbers", {}), references=("espo tuned", "grpo")),
         "Sorting": main_table(stages.get("sorting", {}), references=("espo tuned", "grpo")),
         "Tuning": _tuning(plan),
@@ -123,6 +124,8 @@ def _plots(stages: dict[str, Rows], docs: Path) -> None:
             plots.forest(
                 docs / f"{name}.png", comparisons, title=title, unit=of_rivals if name == "baseline" else unit
             )
+    if rows := stages.get("long", {}):
+        plots.learning_curves(docs / "long.png", rows, CURVES, title="Learning curves, three times as long")
     for updates in REUSE:
         if rows := stages.get(f"stress {updates}", {}):
             title = f"{updates} updates per rollout batch"

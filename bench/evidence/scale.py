@@ -20,6 +20,7 @@ class Scale:
     rates: int = 2
     """Settings of each algorithm that the tuning tries: widths, then further learning rates."""
     steps: int = 40
+    long_steps: int = 120
     tuning_held_out: int = 1024
     held_out: int = 4096
     tuning_pairs: int = 2
@@ -27,6 +28,7 @@ class Scale:
     ablation_pairs: int = 6
     stress_tuning_pairs: int = 1
     stress_pairs: int = 5
+    long_pairs: int = 6
     other_pairs: int = 10
     """Pairs on four numbers, and as many on the other task."""
 
@@ -45,6 +47,9 @@ class Scale:
 
     def stress(self) -> list[Pair]:
         return _pairs("three numbers", self.bases, first_seed=2000, count=self.stress_pairs)
+
+    def long(self) -> list[Pair]:
+        return _pairs("three numbers", self.bases, first_seed=3000, count=self.long_pairs)
 
     def four_numbers(self) -> list[Pair]:
         return _pairs("four numbers", self.bases, first_seed=4000, count=self.other_pairs)
@@ -73,12 +78,14 @@ REDUCED = Scale(
     widths=1,
     rates=1,
     steps=2,
+    long_steps=3,
     tuning_held_out=32,
     held_out=32,
     tuning_pairs=1,
     final_pairs=2,
     ablation_pairs=2,
     stress_pairs=1,
+    long_pairs=1,
     other_pairs=1,
 )
 """A minute's campaign with the committed model, for tests: every stage, no power."""

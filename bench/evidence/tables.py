@@ -33,7 +33,10 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def signed(one: Paired | None, *, digits: int = 3) -> str:
     """A difference with its half-width."""
-    return "" if one is None else f"{one.mean:+.{digits}f} ± {one.half_width:.{digits}f}"
+    if one is None:
+        return ""
+    width = f" ± {one.half_width:.{digits}f}" if one.n > 1 else ""
+    return f"{one.mean:+.{digits}f}{width}"
 
 
 def with_p(one: Comparison) -> str:

@@ -159,7 +159,7 @@ def test_a_report_of_a_whole_campaign_and_of_none(tmp_path: Path) -> None:
         assert ("no runs" in text) == (name == "none")
         assert "nan" not in text
     plots = [len(list((tmp_path / name / "docs").glob("*.png"))) for name in ("whole", "none")]
-    assert plots == [8, 0]
+    assert plots == [9, 0]
 
 
 def test_the_committed_tables_are_those_of_the_committed_lines(tmp_path: Path) -> None:
