@@ -70,9 +70,9 @@ def _section(entries: Mapping[str, Entry]) -> list[dict[str, Any]]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    """One entry; `title`, `paper` and `fidelity` where it has them."""
+    """One entry; what only algorithms have, where it has it."""
     described = {"name": entry.name, "summary": entry.summary, "title": entry.name}
-    for optional in ("title", "paper", "fidelity"):
+    for optional in ("title", "paper", "fidelity", "dynamic_sampling"):
         if hasattr(entry, optional):
             described[optional] = getattr(entry, optional)
     return {**described, "parameters": _unwrapped(entry.config.model_json_schema())}

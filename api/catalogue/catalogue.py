@@ -57,6 +57,13 @@ class Catalogue:
             parameters
         )
 
+    def samples_dynamically(self, algorithm: str) -> bool:
+        """Whether an algorithm's paper does."""
+        return any(
+            entry["name"] == algorithm and entry.get("dynamic_sampling", False)
+            for entry in self.entries("algorithms")
+        )
+
     @cached_property
     def _schemas(self) -> dict[str, dict[str, dict[str, Any]]]:
         return {

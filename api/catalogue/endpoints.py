@@ -25,6 +25,7 @@ class Entry(BaseModel):
     summary: str
     paper: str | None = None
     fidelity: str | None = None
+    dynamic_sampling: bool | None = None
     parameters: dict[str, Any]
 
 

@@ -28,8 +28,9 @@ def estimate(spec: JobSpec, facts: ModelFacts | None) -> Estimate:
 
 def _rollout_tokens(spec: JobSpec) -> int:
     rollout = spec.rollout
-    per_step = rollout.prompts_per_step * rollout.group_size * rollout.max_new_tokens
-    return spec.schedule.steps * per_step
+    rounds = rollout.max_sampling_rounds if rollout.dynamic_sampling else 1
+    per_round = rollout.prompts_per_step * rollout.group_size * rollout.max_new_tokens
+    return spec.schedule.steps * rounds * per_round
 
 
 def _memory_bytes(spec: JobSpec, facts: ModelFacts) -> int:

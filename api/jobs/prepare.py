@@ -185,4 +185,9 @@ def _filled(catalogue: Catalogue, spec: JobSpec) -> JobSpec:
     if task is not None:
         filled = {"parameters": catalogue.fill("tasks", task.name, task.parameters)}
         data = data.model_copy(update={"task": task.model_copy(update=filled)})
-    return spec.model_copy(update={"algorithm": algorithm, "reward": reward, "data": data})
+    rollout = spec.rollout
+    if rollout.dynamic_sampling is None:
+        as_published = catalogue.samples_dynamically(algorithm.name)
+        rollout = rollout.model_copy(update={"dynamic_sampling": as_published})
+    filled_in = {"algorithm": algorithm, "reward": reward, "data": data, "rollout": rollout}
+    return spec.model_copy(update=filled_in)

@@ -69,7 +69,7 @@ class Estimate(BaseModel):
     """What a job will need, roughly; null where it cannot be told before the model is loaded."""
 
     rollout_tokens: int
-    """Upper bound: every response as long as allowed."""
+    """Upper bound: every response as long, and every step of as many rounds, as allowed."""
     parameters: int | None
     memory_bytes: int | None
     seconds: float | None

@@ -115,3 +115,28 @@ async def test_a_megabyte_of_wrong_names_gives_a_bounded_answer(client: httpx.As
     assert response.status_code == 422
     assert len(response.content) < 100_000
     assert len(response.json()["errors"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "asked", "rounds"),
+    [("dapo", None, 4), ("dapo", False, 1), ("espo", None, 1), ("espo", True, 4)],
+)
+async def test_dynamic_sampling_is_as_the_paper_has_it_unless_the_job_says(
+    client: httpx.AsyncClient, algorithm: str, asked: bool | None, rounds: int
+) -> None:
+    rollout = {} if asked is None else {"dynamic_sampling": asked}
+    document = job_document(algorithm={"name": algorithm}, rollout=rollout)
+    answer = (await client.post("/v1/jobs/validate", json=document)).json()
+    assert answer["resolved"]["rollout"]["dynamic_sampling"] is (rounds > 1)
+    steps = answer["resolved"]["schedule"]["steps"]
+    assert answer["estimate"]["rollout_tokens"] == steps * rounds * 32 * 8 * 256
+
+
+async def test_every_algorithm_is_offered_and_its_defaults_are_valid(client: httpx.AsyncClient) -> None:
+    offered = (await client.get("/v1/algorithms")).json()["data"]
+    assert len(offered) == 14
+    for entry in offered:
+        answer = await client.post("/v1/jobs/validate", json=job_document(algorithm={"name": entry["name"]}))
+        resolved = answer.json()["resolved"]["algorithm"]
+        again = await client.post("/v1/jobs/validate", json=job_document(algorithm=resolved))
+        assert again.json()["resolved"]["algorithm"] == resolved
