@@ -21,7 +21,7 @@ from bench.evidence.tuning import best
 LOG_VOCABULARY = math.log(22)
 REUSE = {8: (8, 1), 16: (8, 2), 32: (8, 4)}
 """Updates per rollout batch: mini-batches × passes."""
-STRESS_RATES = {8: (2e-4, 4e-4, 8e-4), 16: (1e-4, 2e-4, 4e-4), 32: (1e-4, 2e-4, 4e-4)}
+STRESS_RATES = {8: (1e-4, 2e-4, 4e-4), 16: (5e-5, 1e-4, 2e-4, 4e-4), 32: (2.5e-5, 5e-5, 1e-4)}
 
 
 class Planned(NamedTuple):

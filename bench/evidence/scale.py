@@ -27,7 +27,7 @@ class Scale:
     final_pairs: int = 12
     ablation_pairs: int = 6
     stress_tuning_pairs: int = 1
-    stress_pairs: int = 5
+    stress_pairs: int = 6
     long_pairs: int = 6
     other_pairs: int = 10
     """Pairs on four numbers, and as many on the other task."""
