@@ -23,7 +23,7 @@ class GmpoConfig(Part):
 
 
 def build(config: GmpoConfig) -> Objective:
-    """The objective of Eq. (4): tokens are clipped before their geometric mean and not after it."""
+    """The objective as the authors' code has it: tokens are clipped before their geometric mean."""
     return Objective(
         advantage_kind=config.advantage,
         units=sequence_units,

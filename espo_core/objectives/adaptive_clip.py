@@ -40,7 +40,7 @@ class EntropyAdaptiveClip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ElasticClip:
-    """PPO-min with ε_i = ε_0 (1 + λ_micro tanh|Â_i|) (1 + λ_macro 4 p̄ (1 − p̄)), arXiv:2601.03723.
+    """PPO-min with ε_i = ε_0 (1 + λ_micro tanh|Â_i|) (1 + λ_macro 4 p̄ (1 − p̄)), arXiv:2601.03723v1.
 
     p̄ is the mean reward of the verified responses to the same prompt, held inside [0, 1]: responses that
     stand out, and prompts that are neither easy nor hopeless, may move further. The paper's form is not
@@ -81,7 +81,7 @@ class SearchedTrustRegion(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancedClip:
-    """PPO-min on [c_low, c_high], widened until good tokens weigh enough, arXiv:2510.18927, Algorithm 1.
+    """PPO-min on [c_low, c_high], widened until good tokens weigh enough, arXiv:2510.18927v1, Algorithm 1.
 
     From (low_start, high_start), c_high rises to high_end and then c_low to low_end (or the other way round)
     while ρ = Σ_{Â>0} m / Σ m < positive_share, where m is |min(r Â, clip(r, c_low, c_high) Â)|, or with

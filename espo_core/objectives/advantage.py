@@ -46,9 +46,9 @@ def advantages(rewards: Tensor, verified: Tensor, group: Tensor, kind: Advantage
     """[R] advantage of each response, 0 for the unverified and for groups without contrast; never NaN.
 
     - zscore: (R − mean_𝒢) / (std_𝒢 + δ), arXiv:2512.00499v2, Eq. (11); std unbiased, δ = 1e-6
-    - centred: R − mean_𝒢, arXiv:2503.20783
-    - leave_one_out: R − mean of the others in 𝒢, arXiv:2402.14740
-    - batch_std: (R − mean_𝒢) / (std of all verified rewards + δ), arXiv:2508.08221
+    - centred: R − mean_𝒢, arXiv:2503.20783v2
+    - leave_one_out: R − mean of the others in 𝒢, arXiv:2402.14740v2
+    - batch_std: (R − mean_𝒢) / (std of all verified rewards + δ), arXiv:2508.08221v1
 
     Args:
         rewards: [R] float32 or float64; values of unverified responses are not read.

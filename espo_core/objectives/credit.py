@@ -47,7 +47,7 @@ class AdaptivePart(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfidenceReweighting:
-    """Ã_i = Â_i + a (c(q) − c(y_i)) where 𝒢 has a success, arXiv:2602.05281.
+    """Ã_i = Â_i + a (c(q) − c(y_i)) where 𝒢 has a success, arXiv:2602.05281v2.
 
     c(y) = exp(mean log π_old) over the least probable tokens of y, ⌈share · |y|⌉ of them; c(q) is the mean of
     c over 𝒢, so the least confident responses gain what the most confident lose. A success is a verified

@@ -21,7 +21,7 @@ from espo_core.objectives.units import Units
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveEntropyBonus:
-    """−α_k λ(q) H_t, a penalty below zero, with λ(q) = (ρ − p̄)_+, arXiv:2510.10959.
+    """−α_k λ(q) H_t, a penalty below zero, with λ(q) = (ρ − p̄)_+, arXiv:2510.10959v3.
 
     p̄ is the mean reward of the verified responses to the prompt, so that hard prompts explore more. After
     rollout batch k of mean token entropy H_k, α_{k+1} = max(0, α_k + η (H* − H_k)) with H* = a fraction of

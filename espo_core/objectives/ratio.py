@@ -61,7 +61,7 @@ CARRIERS: Mapping[str, RatioPart] = {"current": carried_by_current, "old": carri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClippedMean:
-    """exp of the mean of ℓ clipped on the side where it would earn more, arXiv:2507.20673v1, Eq. (4).
+    """exp of the mean of ℓ clipped on the side where it would earn more, arXiv:2507.20673v3.
 
     min(ℓ, b) where Â > 0 and max(ℓ, −b) where Â < 0; a clipped token keeps its place in the mean.
     """
@@ -81,7 +81,7 @@ class ClippedMean:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatedMean:
-    """exp of the mean of g(ℓ): a soft gate on each token before the geometric mean, arXiv:2602.19327."""
+    """exp of the mean of g(ℓ): a soft gate on each token before the geometric mean, arXiv:2602.19327v3."""
 
     gate: GatePart
     """g."""

@@ -36,7 +36,7 @@ class ClippedWeight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoftGate:
-    """(4/τ) σ(τ (r − 1)) Â: slope Â at r = 1 that fades on both sides, arXiv:2511.20347, Eq. (6).
+    """(4/τ) σ(τ (r − 1)) Â: slope Â at r = 1 that fades on both sides, arXiv:2511.20347v1, Eq. (6).
 
     Reports `gate_mean`, the mean slope 4 σ (1 − σ) by which the gate multiplies the gradient.
     """
@@ -57,7 +57,7 @@ class SoftGate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetMatching:
-    """p* log π_θ + (1 − p*) log(1 − π_θ), p* ∝ π_old exp(Â/β): match a target, arXiv:2603.00963.
+    """p* log π_θ + (1 − p*) log(1 − π_θ), p* ∝ π_old exp(Â/β): match a target, arXiv:2603.00963v1.
 
     p* = σ(logit π_old + Â/β) is the closed-form optimum's probability of the sampled token. The paper matches
     all of the vocabulary; we match the sampled token against all others, which needs no stored logits and has
