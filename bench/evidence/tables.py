@@ -65,13 +65,9 @@ def main_table(rows: Rows, *, references: Sequence[str]) -> str:
         "gradient utilisation": mean_of(curve_mean("utilisation"), form=".1%"),
         "last entropy": mean_of(last_entropy),
     }
-    columns = [{one.row: one for one in against(rows, name, held_out)} for name in references]
-    body = [
-        [row, *(cell(rows[row]) for cell in outcomes.values())]
-        + [with_p(column[row]) if row in column else "" for column in columns]
-        for row in rows
-    ]
-    return table(["", *outcomes, *(f"held-out − {name} (Holm)" for name in references)], body)
+    body = [[row, *(cell(rows[row]) for cell in outcomes.values())] for row in rows]
+    parts = [table(["", *outcomes], body)]
+    return "\n\n".join([*parts, *(difference_table(rows, name) for name in references if name in rows)])
 
 
 def _rollouts(pairs: Mapping[PairName, Line], levels: Mapping[PairName, float]) -> str:
@@ -81,7 +77,7 @@ def _rollouts(pairs: Mapping[PairName, Line], levels: Mapping[PairName, float]) 
 
 
 def difference_table(rows: Rows, reference: str) -> str:
-    """Every row against one reference: held-out accuracy, area, clip fraction, entropy."""
+    """Every row against one reference, the first column a family of comparisons."""
     body = [
         [
             one.row,
@@ -93,8 +89,8 @@ def difference_table(rows: Rows, reference: str) -> str:
         ]
         for one in against(rows, reference, held_out)
     ]
-    header = ["", "pairs", f"held-out − {reference} (Holm)", "mean reward, difference", "clip fraction"]
-    return table([*header, "last entropy"], body)
+    columns = ("pairs", "held-out accuracy (Holm)", "mean reward", "its clip fraction", "its last entropy")
+    return table([f"minus {reference}", *columns], body)
 
 
 def by_base_table(rows: Rows, *, row: str, reference: str) -> str:
