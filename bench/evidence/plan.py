@@ -161,7 +161,7 @@ class Plan:
             )
             for pair in self.scale.stress_tuning()
             for name in STRESSED
-            for rate in STRESS_RATES[updates][: self.scale.widths]
+            for rate in STRESS_RATES[updates][: self.scale.stress_rates]
         ]
 
     def stress(self, updates: int, pairs: Sequence[Pair]) -> list[Planned]:

@@ -26,6 +26,7 @@ class Scale:
     tuning_pairs: int = 2
     final_pairs: int = 12
     ablation_pairs: int = 6
+    stress_rates: int = 4
     stress_tuning_pairs: int = 1
     stress_pairs: int = 6
     long_pairs: int = 6
@@ -77,6 +78,7 @@ REDUCED = Scale(
     sorters=(COMMITTED_BASE,),
     widths=1,
     rates=1,
+    stress_rates=1,
     steps=2,
     long_steps=3,
     tuning_held_out=32,
