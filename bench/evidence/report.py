@@ -9,7 +9,7 @@ from bench.evidence import plots
 from bench.evidence.claims import claims_table
 from bench.evidence.lines import read
 from bench.evidence.methods import LEAD
-from bench.evidence.outcome import Comparison, Rows, against, by_stage, difference, held_out
+from bench.evidence.outcome import Comparison, Outcome, Rows, against, area, by_stage, difference, held_out
 from bench.evidence.plan import REUSE, Plan
 from bench.evidence.scale import Scale
 from bench.evidence.statistics import holm
@@ -41,7 +41,7 @@ def _tables(plan: Plan, stages: dict[str, Rows]) -> str:
         "Tuned espo against grpo, by base model": by_base_table(final, row="espo tuned", reference="grpo"),
         "Ablations of tuned espo": difference_table(stages.get("ablation", {}), "espo tuned"),
         "Many updates per rollout batch": _stress(stages),
-        "A baseline from the entropy trajectory": _lead_table(lead(stages)),
+        "A baseline from the entropy trajectory": _lead_table(lead(stages, held_out), lead(stages, area)),
         "Three times as long": main_table(stages.get("long", {}), references=("espo tuned", "grpo")),
         "Four numbers": main_table(stages.get("four numbers", {}), references=("espo tuned", "grpo")),
         "Sorting": main_table(stages.get("sorting", {}), references=("espo tuned", "grpo")),
@@ -57,14 +57,14 @@ def _tables(plan: Plan, stages: dict[str, Rows]) -> str:
     return head + text + "\n"
 
 
-def lead(stages: dict[str, Rows]) -> list[Comparison]:
+def lead(stages: dict[str, Rows], outcome: Outcome) -> list[Comparison]:
     """The baseline rows against their rivals on every task: one family of comparisons."""
     family = {
         f"{row} − {rival}, {task}": one
         for task, stage in TASKS.items()
         for row in LEAD[-2:]
         for rival in RIVALS
-        if (one := difference(stages.get(stage, {}), row, rival, held_out)) is not None
+        if (one := difference(stages.get(stage, {}), row, rival, outcome)) is not None
     }
     corrected = holm({name: one.p for name, one in family.items()})
     return [
@@ -73,9 +73,12 @@ def lead(stages: dict[str, Rows]) -> list[Comparison]:
     ]
 
 
-def _lead_table(comparisons: Sequence[Comparison]) -> str:
-    body = [[one.row, str(one.difference.n), with_p(one)] for one in comparisons]
-    return table(["", "pairs", f"held-out (Holm over {len(comparisons)})"], body)
+def _lead_table(accuracies: Sequence[Comparison], areas: Sequence[Comparison]) -> str:
+    """The family, and mean rewards beside it, whose p-values are corrected as another."""
+    rewards = {one.row: one for one in areas}
+    body = [[one.row, str(one.difference.n), with_p(one), with_p(rewards[one.row])] for one in accuracies]
+    header = ["", "pairs", f"held-out accuracy (Holm over {len(accuracies)})", "mean reward (Holm)"]
+    return table(header, body)
 
 
 def _stress(stages: dict[str, Rows]) -> str:
@@ -116,7 +119,7 @@ def _plots(stages: dict[str, Rows], docs: Path) -> None:
     forests = {
         "final": ("Against tuned espo, three numbers", against(final, "espo tuned", held_out)),
         "ablations": ("Ablations of tuned espo", against(ablation, "espo tuned", held_out)),
-        "baseline": ("The baseline from the entropy trajectory against its rivals", lead(stages)),
+        "baseline": ("The baseline from the entropy trajectory against its rivals", lead(stages, held_out)),
     }
     for name, (title, comparisons) in forests.items():
         if comparisons:
