@@ -137,7 +137,7 @@ class BalancedClip:
     def _share(self, batch: TokenBatch, ratio: Tensor, *, low: float, high: float) -> float:
         """ρ; 1 where no token has weight, for then there is nothing to balance."""
         surrogate = ppo_min(batch, ratio, low=low, high=high)
-        magnitude = surrogate.value.abs()
+        magnitude = surrogate.value.abs() * batch.token_weight
         if self.measure == "gradient":
             removed = surrogate.removed_low | surrogate.removed_high
             magnitude = magnitude.masked_fill(removed, 0.0)
@@ -148,4 +148,5 @@ class BalancedClip:
 def _steps(start: float, end: float, step: float) -> Iterator[float]:
     """Yields start, start + step, … and at last end."""
     count = math.ceil(round((end - start) / step, 9))
-    yield from (min(start + index * step, end) for index in range(count + 1))
+    yield from (start + index * step for index in range(count))
+    yield end

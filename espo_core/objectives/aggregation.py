@@ -23,7 +23,7 @@ def mean_over_groups(batch: TokenBatch, units: Units) -> Tensor:
 
 def mean_over_top_group(batch: TokenBatch, units: Units) -> Tensor:
     """[T] 1/R · 1/|τ| in the group of highest entropy, 0 elsewhere: Eq. (5) with that group alone."""
-    return _mean_over_units(batch, units, counted=(units.size > 0) & (units.level == units.levels - 1))
+    return _mean_over_units(batch, units, counted=units.level == units.levels - 1)
 
 
 GROUP_MEANS = {"all": mean_over_groups, "top": mean_over_top_group}
