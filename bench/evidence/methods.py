@@ -73,7 +73,8 @@ def ablations(espo: Method, *, entropy_share: float) -> dict[str, Method]:
         "top 10 % only": {"quantiles": [0.9], "train_groups": "top"},
         "top 40 % only": {"quantiles": [0.6], "train_groups": "top"},
     }
-    return {name: with_parameters(espo, **change) for name, change in changes.items()}
+    variants = {name: with_parameters(espo, **change) for name, change in changes.items()}
+    return {name: variant for name, variant in variants.items() if variant != espo}
 
 
 def with_parameters(method: Method, **changes: Any) -> Method:

@@ -31,7 +31,7 @@ def made_up(trial: Trial, *, accuracy: float | None = None) -> dict[str, Any]:
     curve = [random.uniform(0.01, 0.2) for _ in range(-(-trial.steps // 5))]
     return {
         "key": trial.key,
-        "method": {"learning_rate": trial.method.learning_rate},
+        "method": {"learning_rate": trial.method.learning_rate, "parameters": trial.method.parameters},
         "error": None,
         "seconds": 1.0,
         "reward": reward,
