@@ -10,6 +10,8 @@ from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any, cast
 
+from espo_core.sandboxed import harmless
+
 Request = dict[str, Any]
 
 
@@ -17,9 +19,12 @@ class RefusedError(Exception):
     """A request names something that does not exist or must not be used; its text is for people."""
 
 
+@lru_cache(maxsize=1)
 def datasets() -> dict[str, tuple[Any, Any]]:
-    """Returns reasoning-gym's classes of a dataset and of its config, by name."""
-    return cast("dict[str, tuple[Any, Any]]", importlib.import_module("reasoning_gym.factory").DATASETS)
+    """Returns reasoning-gym's classes of a dataset and of its config, by name; none evaluates text freely."""
+    registry = importlib.import_module("reasoning_gym.factory").DATASETS
+    harmless.install()
+    return cast("dict[str, tuple[Any, Any]]", registry)
 
 
 def config_of(name: str, values: dict[str, Any]) -> Any:
