@@ -1,7 +1,7 @@
 """What may not happen while untrusted text is judged.
 
-Nothing here evaluates a completion as Python on purpose (harmless.py stands in where reasoning-gym would), but
-a hundred scorers and a computer algebra system read it. So while a request runs, an audit hook refuses to
+Nothing here evaluates a completion as Python on purpose (harmless.py stands in where reasoning-gym would),
+but a hundred scorers and a computer algebra system read it. So while a request runs, an audit hook refuses to
 start processes, to open connections and to change files.
 That is no wall against somebody who writes completions to break out (https://peps.python.org/pep-0578).
 """
