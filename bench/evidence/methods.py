@@ -27,6 +27,8 @@ STRESSED = ("espo", "grpo", "gspo", "dapo")
 """Compared at many updates per rollout batch."""
 LEAD = ("espo tuned", "grpo", "gspo tuned", "dapo", "grpo + baseline", "espo + baseline")
 """Rows compared beyond the three-number task."""
+CONFIRMED = ("grpo + baseline", "grpo", "gspo tuned", "dapo")
+"""Rows of the last question, the first against the others."""
 
 PUBLISHED: Mapping[str, tuple[str, dict[str, Any]]] = {
     "espo 0.02": ("espo", {"alpha": 0.02}),

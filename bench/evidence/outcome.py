@@ -106,3 +106,13 @@ def against(rows: Rows, reference: str, outcome: Outcome) -> list[Comparison]:
         Comparison(row=row, reference=reference, difference=one, corrected=corrected[row])
         for row, one in family.items()
     ]
+
+
+def against_all(rows: Rows, row: str, outcome: Outcome) -> list[Comparison]:
+    """A row against every other, one family."""
+    family = {other: one for other in rows if other != row and (one := difference(rows, row, other, outcome))}
+    corrected = holm({other: one.p for other, one in family.items()})
+    return [
+        Comparison(row=row, reference=other, difference=one, corrected=corrected[other])
+        for other, one in family.items()
+    ]

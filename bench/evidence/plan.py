@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from bench.evidence.lines import Line
-from bench.evidence.methods import LEAD, OTHER_RATES, PUBLISHED, STRESSED, WIDTHS, ablations, tuned_methods
+from bench.evidence.methods import (
+    CONFIRMED,
+    LEAD,
+    OTHER_RATES,
+    PUBLISHED,
+    STRESSED,
+    WIDTHS,
+    ablations,
+    tuned_methods,
+)
 from bench.evidence.scale import Scale
 from bench.evidence.trial import Method, Pair, Trial
 from bench.evidence.tuning import best
@@ -58,6 +67,7 @@ class Plan:
             + self.lead("sorting", scale.sorting_pairs()[some:]),
             self.stress_tuning(8),
             self.stress(8, scale.stress()[:3]),
+            self.lead("confirm", scale.confirm(), CONFIRMED),
             self.stress_tuning(32),
             self.stress(32, scale.stress()[:3]),
             self.long(),
@@ -128,13 +138,13 @@ class Plan:
             "ablation", {name: self._trial(one, pairs[0]) for name, one in methods.items()}, pairs
         )
 
-    def lead(self, stage: str, pairs: Sequence[Pair]) -> list[Planned]:
-        """The baseline beside its rivals on another task."""
+    def lead(self, stage: str, pairs: Sequence[Pair], rows: Sequence[str] = LEAD) -> list[Planned]:
+        """The baseline beside its rivals, on other tasks or on fresh seeds."""
         tuned = self.tuned()
         if tuned is None or not pairs:
             return []
         methods = tuned_methods(tuned)
-        return _crossed(stage, {name: self._trial(methods[name], pairs[0]) for name in LEAD}, pairs)
+        return _crossed(stage, {name: self._trial(methods[name], pairs[0]) for name in rows}, pairs)
 
     def long(self) -> list[Planned]:
         """The rows that matter most, three times as long."""

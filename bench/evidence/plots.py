@@ -82,7 +82,7 @@ def forest(path: Path, comparisons: Sequence[Comparison], *, title: str, unit: s
             mark = "o" if comparison.corrected >= 0.05 else "D"
             one.errorbar(difference.mean, place, xerr=width, fmt=mark, color=colour, capsize=3, markersize=5)
         one.set_yticks(range(len(ordered)), [comparison.row for comparison in ordered])
-        one.set_xlabel(f"{unit} (diamond: p < 0.05 by Holm)")
+        one.set_xlabel(f"{unit} (diamond: Holm p < 0.05)")
 
 
 def clip_against_entropy(path: Path, rows: Rows, names: Sequence[str], *, title: str) -> None:

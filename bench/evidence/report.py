@@ -8,8 +8,18 @@ from pathlib import Path
 from bench.evidence import plots
 from bench.evidence.claims import claims_table
 from bench.evidence.lines import read
-from bench.evidence.methods import LEAD
-from bench.evidence.outcome import Comparison, Outcome, Rows, against, area, by_stage, difference, held_out
+from bench.evidence.methods import CONFIRMED, LEAD
+from bench.evidence.outcome import (
+    Comparison,
+    Outcome,
+    Rows,
+    against,
+    against_all,
+    area,
+    by_stage,
+    difference,
+    held_out,
+)
 from bench.evidence.plan import REUSE, Plan
 from bench.evidence.scale import Scale
 from bench.evidence.statistics import holm
@@ -19,6 +29,12 @@ from bench.evidence.tuning import scores
 CURVES = ("espo tuned", "espo 0.02", "grpo", "gspo tuned", "gspo published", "dapo", "grpo + baseline")
 CLIPPED = ("gspo published", "espo 0.02", "gspo tuned", "espo tuned", "grpo")
 TASKS = {"three numbers": "final", "four numbers": "four numbers", "sorting": "sorting"}
+PARTS: dict[str, tuple[str, ...]] = {"all three": tuple(TASKS), **{task: (task,) for task in TASKS}}
+FORESTS = {
+    "final": "Against tuned espo, three numbers",
+    "ablations": "Ablations, against tuned espo",
+    "baseline": "The baseline from the entropy trajectory against its rivals",
+}
 RIVALS = ("grpo", "gspo tuned", "dapo")
 
 
@@ -42,6 +58,8 @@ def _tables(plan: Plan, stages: dict[str, Rows]) -> str:
         "Ablations of tuned espo": difference_table(stages.get("ablation", {}), "espo tuned"),
         "Many updates per rollout batch": _stress(stages),
         "A baseline from the entropy trajectory": _lead_table(lead(stages, held_out), lead(stages, area)),
+        "The three tasks together (not planned: to be read as a hint)": pooled_table(stages),
+        "Fresh seeds on the three tasks: grpo with the baseline against its rivals": _confirmed(stages),
         "Three times as long": main_table(stages.get("long", {}), references=("espo tuned", "grpo")),
         "Four numbers": main_table(stages.get("four numbers", {}), references=("espo tuned", "grpo")),
         "Sorting": main_table(stages.get("sorting", {}), references=("espo tuned", "grpo")),
@@ -71,6 +89,34 @@ def lead(stages: dict[str, Rows], outcome: Outcome) -> list[Comparison]:
         Comparison(row=name, reference="", difference=one, corrected=corrected[name])
         for name, one in family.items()
     ]
+
+
+def pooled_table(stages: dict[str, Rows]) -> str:
+    """The rows that all tasks have, their pairs together."""
+    pooled: Rows = {row: {} for row in LEAD}
+    for stage in TASKS.values():
+        for row in LEAD:
+            pooled[row] |= stages.get(stage, {}).get(row, {})
+    references = [row for row in ("grpo", "dapo", "gspo tuned") if pooled[row]]
+    return "\n\n".join(difference_table(pooled, row) for row in references) or "No runs."
+
+
+def _confirmed(stages: dict[str, Rows]) -> str:
+    """The last question: three comparisons of a family of their own, and each task's part in them."""
+    rows = stages.get("confirm", {})
+    body = []
+    for title, tasks in PARTS.items():
+        part = {
+            row: {name: line for name, line in pairs.items() if line["pair"]["task"] in tasks}
+            for row, pairs in rows.items()
+        }
+        families = [against_all(part, CONFIRMED[0], outcome) for outcome in (held_out, area)]
+        body += [
+            [title, one.reference, str(one.difference.n), with_p(one), with_p(reward)]
+            for one, reward in zip(*families, strict=True)
+        ]
+    header = [CONFIRMED[0], "minus", "pairs", "held-out accuracy (Holm over 3)", "mean reward (Holm over 3)"]
+    return table(header, body)
 
 
 def _lead_table(accuracies: Sequence[Comparison], areas: Sequence[Comparison]) -> str:
@@ -110,26 +156,28 @@ def _tuning(plan: Plan) -> str:
 
 def _plots(stages: dict[str, Rows], docs: Path) -> None:
     """The plots for which there are runs."""
-    final, ablation = stages.get("final", {}), stages.get("ablation", {})
-    if final:
+    if final := stages.get("final", {}):
         title = "Clip fraction against entropy over training"
         plots.learning_curves(docs / "learning.png", final, CURVES, title="Learning curves, three numbers")
         plots.clip_against_entropy(docs / "clip.png", final, CLIPPED, title=title)
-    unit = "difference in held-out accuracy to tuned espo, 95 %"
-    forests = {
-        "final": ("Against tuned espo, three numbers", against(final, "espo tuned", held_out)),
-        "ablations": ("Ablations of tuned espo", against(ablation, "espo tuned", held_out)),
-        "baseline": ("The baseline from the entropy trajectory against its rivals", lead(stages, held_out)),
-    }
-    for name, (title, comparisons) in forests.items():
-        if comparisons:
-            of_rivals = "difference in held-out accuracy, 95 %"
-            plots.forest(
-                docs / f"{name}.png", comparisons, title=title, unit=of_rivals if name == "baseline" else unit
-            )
+    _forests(stages, docs)
     if rows := stages.get("long", {}):
         plots.learning_curves(docs / "long.png", rows, CURVES, title="Learning curves, three times as long")
     for updates in REUSE:
         if rows := stages.get(f"stress {updates}", {}):
             title = f"{updates} updates per rollout batch"
             plots.learning_curves(docs / f"updates-{updates}.png", rows, tuple(rows), title=title)
+
+
+def _forests(stages: dict[str, Rows], docs: Path) -> None:
+    """Differences of accuracy and of mean reward, where there are any."""
+    for outcome, suffix, unit in ((held_out, "", "held-out accuracy"), (area, "-reward", "mean reward")):
+        comparisons = {
+            "final": against(stages.get("final", {}), "espo tuned", outcome),
+            "ablations": against(stages.get("ablation", {}), "espo tuned", outcome),
+            "baseline": lead(stages, outcome),
+        }
+        for name, title in FORESTS.items():
+            if comparisons[name]:
+                path = docs / f"{name}{suffix}.png"
+                plots.forest(path, comparisons[name], title=title, unit=f"difference in {unit}, 95 %")

@@ -30,6 +30,8 @@ class Scale:
     stress_tuning_pairs: int = 1
     stress_pairs: int = 6
     long_pairs: int = 6
+    confirm_pairs: int = 12
+    """On each of the three tasks."""
     other_pairs: int = 10
     """Pairs on four numbers, and as many on the other task."""
 
@@ -48,6 +50,15 @@ class Scale:
 
     def stress(self) -> list[Pair]:
         return _pairs("three numbers", self.bases, first_seed=2000, count=self.stress_pairs)
+
+    def confirm(self) -> list[Pair]:
+        """Fresh pairs of the three tasks in turn."""
+        tasks = (("three numbers", self.bases), ("four numbers", self.bases), ("sorting", self.sorters))
+        parts = [
+            _pairs(task, bases, first_seed=6000 + 1000 * place, count=self.confirm_pairs)
+            for place, (task, bases) in enumerate(tasks)
+        ]
+        return [pair for in_turn in zip(*parts, strict=True) for pair in in_turn]
 
     def long(self) -> list[Pair]:
         return _pairs("three numbers", self.bases, first_seed=3000, count=self.long_pairs)
@@ -88,6 +99,7 @@ REDUCED = Scale(
     ablation_pairs=2,
     stress_pairs=1,
     long_pairs=1,
+    confirm_pairs=1,
     other_pairs=1,
 )
 """A minute's campaign with the committed model, for tests: every stage, no power."""
