@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from bench.evidence.lines import Line
@@ -41,7 +42,7 @@ class Planned(NamedTuple):
     trial: Trial
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Plan:
     """The runs of a campaign, as far as the lines so far decide them."""
 
@@ -97,6 +98,7 @@ class Plan:
             for rate in OTHER_RATES[: self.scale.rates]
         ]
 
+    @cached_property
     def tuned(self) -> dict[str, Method] | None:
         """The best settings of each algorithm; None before the tuning has ended."""
         tuning = self.widths() + self.rates()
@@ -117,7 +119,7 @@ class Plan:
 
     def final(self, pairs: Sequence[Pair]) -> list[Planned]:
         """The final table."""
-        tuned = self.tuned()
+        tuned = self.tuned
         if tuned is None:
             return []
         rows = {name: self._trial(method, pairs[0]) for name, method in tuned_methods(tuned).items()}
@@ -128,7 +130,7 @@ class Plan:
 
     def ablation(self, pairs: Sequence[Pair]) -> list[Planned]:
         """Variants of tuned ESPO."""
-        tuned = self.tuned()
+        tuned = self.tuned
         if tuned is None:
             return []
         methods = {"espo tuned": tuned["espo"]} | ablations(
@@ -140,7 +142,7 @@ class Plan:
 
     def lead(self, stage: str, pairs: Sequence[Pair], rows: Sequence[str] = LEAD) -> list[Planned]:
         """The baseline beside its rivals, on other tasks or on fresh seeds."""
-        tuned = self.tuned()
+        tuned = self.tuned
         if tuned is None or not pairs:
             return []
         methods = tuned_methods(tuned)
@@ -148,7 +150,7 @@ class Plan:
 
     def long(self) -> list[Planned]:
         """The rows that matter most, three times as long."""
-        tuned = self.tuned()
+        tuned = self.tuned
         if tuned is None:
             return []
         methods, pairs = tuned_methods(tuned), self.scale.long()
@@ -160,7 +162,7 @@ class Plan:
 
     def stress_tuning(self, updates: int) -> list[Planned]:
         """Learning rates at many updates per rollout batch, at each algorithm's tuned width."""
-        tuned = self.tuned()
+        tuned = self.tuned
         if tuned is None:
             return []
         return [

@@ -143,7 +143,7 @@ def _stress(stages: dict[str, Rows]) -> str:
 
 def _tuning(plan: Plan) -> str:
     planned = plan.widths() + plan.rates()
-    chosen = plan.tuned() or {}
+    chosen = plan.tuned or {}
     body = []
     for name in dict.fromkeys(one.row for one in planned):
         for method, values in scores((one.trial for one in planned if one.row == name), plan.lines):

@@ -33,7 +33,8 @@ def made_up(trial: Trial, *, accuracy: float | None = None) -> dict[str, Any]:
     curve = [random.uniform(0.01, 0.2) for _ in range(-(-trial.steps // 5))]
     return {
         "key": trial.key,
-        "method": {"learning_rate": trial.method.learning_rate, "parameters": trial.method.parameters},
+        "method": asdict(trial.method),
+        "pair": asdict(trial.pair),
         "error": None,
         "seconds": 1.0,
         "reward": reward,
@@ -175,6 +176,6 @@ def test_a_reduced_campaign_runs_and_goes_on_where_it_stopped(tmp_path: Path) ->
     plan = Plan(scale=REDUCED, lines=read(path))
     assert {one.trial.key for one in plan.widths() + plan.rates()} == set(plan.lines)
     assert not [line["error"] for line in plan.lines.values() if line["error"]]
-    assert plan.tuned() is not None
+    assert plan.tuned is not None
     campaign.run()
     assert path.read_text() == lines
