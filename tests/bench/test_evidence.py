@@ -166,6 +166,7 @@ def test_the_committed_tables_are_those_of_the_committed_lines(tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_reduced_campaign_runs_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     campaign = Campaign(
         scale=REDUCED, results=tmp_path, cache=tmp_path / "cache", stages=frozenset({"tuning"})
