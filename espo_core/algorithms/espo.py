@@ -22,7 +22,7 @@ class EspoConfig(Part):
 
     alpha: Annotated[float, Field(gt=0, le=10)] = 0.02
     """Width of the trust region: a group may move by ε = α · (its mean entropy / log V). 0.02 is the paper's
-    best for large vocabularies; small models and vocabularies do better with 0.1."""
+    best for large vocabularies; small models and vocabularies do better with 0.2."""
 
     quantiles: Quantiles = (0.8,)
     """Boundaries of the entropy groups, in increasing order: [0.8] parts the top 20 % of the tokens from the

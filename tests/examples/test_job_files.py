@@ -29,5 +29,5 @@ def test_the_quickstart_is_the_recipe_that_is_known_to_work() -> None:
     spec, _ = read_job(EXAMPLES / "quickstart.yaml")
     assert (spec.schedule.steps, spec.rollout.prompts_per_step, spec.rollout.group_size) == (350, 32, 8)
     assert (spec.optimiser.learning_rate, spec.optimiser.mini_batches) == (2e-4, 4)
-    assert (spec.algorithm.name, spec.algorithm.parameters) == ("espo", {"alpha": 0.1})
+    assert (spec.algorithm.name, spec.algorithm.parameters) == ("espo", {"alpha": 0.2})
     assert spec.data.held_out.max_prompts >= 512
