@@ -13,6 +13,7 @@ from espo_core.algorithms.espo import ESPO
 from espo_core.algorithms.etr import ETR
 from espo_core.algorithms.gmpo import GMPO
 from espo_core.algorithms.grpo import GRPO
+from espo_core.algorithms.grpo_trajectory import GRPO_TRAJECTORY
 from espo_core.algorithms.gspo import GSPO
 from espo_core.algorithms.gspo_token import GSPO_TOKEN
 from espo_core.algorithms.sapo import SAPO
@@ -36,6 +37,7 @@ ALGORITHMS: dict[str, Algorithm[Any]] = {
         ETR,
         AER,
         ARM,
+        GRPO_TRAJECTORY,
     )
 }
 

@@ -8,8 +8,8 @@ from espo_contracts.spec import Part
 from espo_core.objectives.objective import Objective
 from espo_core.parameters import parse_parameters
 
-Fidelity = Literal["paper", "reconstruction"]
-"""Whether the equation was read in the paper, or rebuilt from its text or second-hand."""
+Fidelity = Literal["paper", "reconstruction", "original"]
+"""Whether the equation was read in the paper, was rebuilt from its text or second-hand, or is ours."""
 
 __all__ = ["Algorithm", "Fidelity", "Part"]
 
@@ -24,7 +24,7 @@ class Algorithm(Generic[ConfigT]):
     title: str
     summary: str
     paper: str
-    """arXiv number with its version."""
+    """arXiv number with its version, or where its evidence is."""
     fidelity: Fidelity
     config: type[ConfigT]
     build: Callable[[ConfigT], Objective]

@@ -65,15 +65,22 @@ def _row(algorithm: Algorithm[Any]) -> Sequence[str]:
     besides += ["dynamic sampling"] * algorithm.dynamic_sampling
     options = [f"`{name}`" for name in OPTIONS if name in algorithm.config.model_fields]
     besides += [f"optional {', '.join(options)}"] * bool(options)
-    number = algorithm.paper.removeprefix("arXiv:")
     return (
         f"[`{algorithm.name}`](../espo_core/algorithms/{algorithm.name}.py)",
         *(f"`{part_name(getattr(objective, kind))}`" for kind in PARTS),
         f"`{objective.advantage_kind}`",
         "; ".join(besides),
-        f"[{number}](https://arxiv.org/abs/{number})",
+        _source(algorithm.paper),
         algorithm.fidelity,
     )
+
+
+def _source(paper: str) -> str:
+    """A link to the paper, or to what stands in its place."""
+    if not paper.startswith("arXiv:"):
+        return "[the evidence](evidence/README.md)"
+    number = paper.removeprefix("arXiv:")
+    return f"[{number}](https://arxiv.org/abs/{number})"
 
 
 def _settings(algorithm: Algorithm[Any]) -> str:

@@ -134,7 +134,7 @@ async def test_dynamic_sampling_is_as_the_paper_has_it_unless_the_job_says(
 
 async def test_every_algorithm_is_offered_and_its_defaults_are_valid(client: httpx.AsyncClient) -> None:
     offered = (await client.get("/v1/algorithms")).json()["data"]
-    assert len(offered) == 14
+    assert len(offered) == 15
     for entry in offered:
         answer = await client.post("/v1/jobs/validate", json=job_document(algorithm={"name": entry["name"]}))
         resolved = answer.json()["resolved"]["algorithm"]

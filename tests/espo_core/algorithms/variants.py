@@ -14,6 +14,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("grpo", {"epsilon_low": 0.02, "epsilon_high": 0.03, "kl_coefficient": 0.1}),
     ("grpo", {"epsilon_low": 0.02, "epsilon_high": 0.03, "dual_clip": 1.04}),
     ("grpo", {"baseline": "entropy_trajectory", "epsilon_low": 0.02, "epsilon_high": 0.03}),
+    ("grpo_trajectory", {"epsilon_low": 0.02, "epsilon_high": 0.03}),
     ("dr_grpo", {"epsilon_low": 0.02, "epsilon_high": 0.03, "length": 14}),
     ("dapo", {"epsilon_low": 0.02, "epsilon_high": 0.03}),
     ("gspo", {"epsilon_low": 0.01, "epsilon_high": 0.0133}),
