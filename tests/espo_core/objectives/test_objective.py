@@ -109,7 +109,7 @@ def test_only_a_searched_trust_region_needs_a_whole_mini_batch() -> None:
 
 
 def test_state_of_the_adaptive_parts_alone_is_kept() -> None:
-    assert {name for name in ALGORITHMS if get_objective(name).state()} == {"aer"}
+    assert {name for name in ALGORITHMS if get_objective(name).state()} == {"aer", "grpo_trajectory"}
     both = replace(get_objective("aer"), credit=get_objective("espo", baseline="entropy_trajectory").credit)
     batch = token_batch(random_responses(0))
     seen = both.observed(batch)
