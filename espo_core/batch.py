@@ -121,7 +121,7 @@ class TokenBatch:
     @property
     def token_weight(self) -> Tensor | float:
         """[T] how many times the token's response counts."""
-        return 1.0 if self.weight is None else self.weight[self.response]
+        return 1.0 if self.weight is None else self.per_token(self.weight)
 
     def lengths(self) -> Tensor:
         """[R] int64 tokens of each response."""

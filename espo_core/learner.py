@@ -45,10 +45,7 @@ class _MiniBatch:
     """The whole rollout batch."""
     responses: Tensor
     """[B] int64."""
-
-    def totals(self) -> Totals:
-        lengths = self.experience.lengths[self.responses]
-        return Totals(responses=len(lengths), tokens=int(lengths.sum()))
+    totals: Totals
 
     def trained(self) -> Tensor:
         """[b] int64 responses that a gradient can come from: those that count, and where nothing but the
@@ -87,8 +84,7 @@ class Learner:
         outcome = _Outcome()
         with self.policy.dropout():
             for responses in self._mini_batches(experience, step):
-                mini_batch = _MiniBatch(objective=objective, experience=experience, responses=responses)
-                self._update(mini_batch, outcome, rate)
+                self._update(_mini_batch(objective, experience, responses), outcome, rate)
                 if not torch.tensor([outcome.losses[-1], outcome.norms[-1]]).isfinite().all():
                     raise NonFiniteLossError(step)
         return _metrics(outcome, tokens=experience.batch.tokens * self.spec.epochs)
@@ -135,7 +131,7 @@ class Learner:
             experience.batch.select(responses),
             logp=logp,
             entropy=entropy if "entropy" in objective.requires else None,
-            totals=mini_batch.totals(),
+            totals=mini_batch.totals,
         )
         output = objective(batch)
         output.loss.backward()  # type: ignore[no-untyped-call]
@@ -173,6 +169,11 @@ class Learner:
             is_mine = torch.isin(experience.batch.response, order)
             logp[is_mine] = self._statistics(policy, experience, order)[0]
         return logp
+
+
+def _mini_batch(objective: Objective, experience: Experience, responses: Tensor) -> _MiniBatch:
+    totals = Totals(responses=len(responses), tokens=int(experience.lengths[responses].sum()))
+    return _MiniBatch(objective=objective, experience=experience, responses=responses, totals=totals)
 
 
 def _metrics(outcome: _Outcome, *, tokens: int) -> dict[str, float]:

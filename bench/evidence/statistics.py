@@ -79,8 +79,3 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
         highest = max(highest, min(1.0, p * (len(p_values) - place)))
         corrected[name] = highest
     return corrected
-
-
-def mean_interval(values: Sequence[float]) -> Paired:
-    """A mean over pairs with its interval: the difference from 0."""
-    return paired(values)

@@ -66,14 +66,14 @@ class ConfidenceReweighting:
         success = centred.reward * centred.verified > 0
         successes = segment_size(centred.group[success], segments=len(centred.size))
         shift = self.weight * confidence.deviation * (successes > 0)[centred.group]
-        return (batch.advantage - shift)[batch.response]
+        return batch.per_token(batch.advantage - shift)
 
     def _confidence(self, batch: TokenBatch) -> Tensor:
         """[R] c(y_i)."""
         rank = segment_rank(batch.logp_old, segment=batch.response, segments=batch.responses)
         length = segment_size(batch.response, segments=batch.responses)
         count = -floor_product(self.least_probable, -length)
-        chosen = rank < count[batch.response]
+        chosen = rank < batch.per_token(count)
         segment = batch.response[chosen]
         size = segment_size(segment, segments=batch.responses)
         return segment_mean(batch.logp_old[chosen], segment=segment, size=size).exp()

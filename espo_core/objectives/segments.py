@@ -39,11 +39,6 @@ def segment_position(segment: Tensor, *, segments: int) -> Tensor:
     return torch.arange(segment.shape[0], device=segment.device) - start[segment]
 
 
-def segment_max(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
-    """[S] largest of the values [N] in each segment; -inf where a segment is empty."""
-    return values.new_full((segments,), -torch.inf).scatter_reduce(0, segment, values, "amax")
-
-
 def segment_rank(values: Tensor, *, segment: Tensor, segments: int) -> Tensor:
     """[N] int64 rank, from 0, of each value in the ascending order of its segment.
 

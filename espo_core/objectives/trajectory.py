@@ -56,16 +56,16 @@ class TrajectoryBaseline:
         centred = centre(*batch.outcomes())
         base = _leave_one_out_mean(centred)
         low, high = self.bounds.to(base.device, base.dtype)
-        value = (base[batch.response] + self._correction(batch, base)).clamp(low, high)
+        value = (batch.per_token(base) + self._correction(batch, base)).clamp(low, high)
         scale = _shrinkage(centred) / DIVISORS[self.kind](centred) * _has_contrast(centred)
-        return (centred.reward[batch.response] - value) * scale[batch.response]
+        return (batch.per_token(centred.reward) - value) * batch.per_token(scale)
 
     def observed(self, batch: TokenBatch) -> TrajectoryBaseline:
         """The baseline for the next rollout batch."""
         centred = centre(*batch.outcomes())
         base = _leave_one_out_mean(centred)
-        told = _has_contrast(centred)[batch.response]
-        residual = (centred.reward - base).to(torch.float64)[batch.response][told]
+        told = batch.per_token(_has_contrast(centred))
+        residual = batch.per_token((centred.reward - base).to(torch.float64))[told]
         rows, place = _features(batch, base)[told], _place(batch)[told]
         covariance = rows.new_zeros(POSITIONS, FEATURES, FEATURES)
         for feature in range(FEATURES):
@@ -145,7 +145,7 @@ def _features(batch: TokenBatch, base: Tensor) -> Tensor:
     return torch.stack(
         (
             torch.ones_like(logp),
-            2 * (base.double()[batch.response] - 0.5),
+            2 * (batch.per_token(base.double()) - 0.5),
             entropy,
             logp.roll(1).masked_fill(is_first, 0.0),
             segment_running_sum(logp, segment=of, segments=count),
