@@ -11,15 +11,15 @@ from typing import Annotated, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
+from espo_contracts.part import Part
+from espo_contracts.rollout import RolloutSpec
 from espo_contracts.spec import (
     AlgorithmSpec,
     DataSpec,
     ModelSpec,
     OptimiserSpec,
-    Part,
     ResourceSpec,
     RewardPart,
-    RolloutSpec,
     ScheduleSpec,
 )
 

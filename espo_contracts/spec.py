@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, model_validator
+from pydantic import BaseModel, Field, JsonValue, StringConstraints, model_validator
+
+from espo_contracts.part import Part
 
 ModelName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")]
 # Classes are spelled out: \w would be all of Unicode here but ASCII in JSON Schema, and its bounded
@@ -19,14 +21,6 @@ FileId = Annotated[str, StringConstraints(pattern=r"^file-[0-9a-f]{32}$")]
 Column = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
 PartName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 Parameters = Annotated[dict[str, JsonValue], Field(max_length=64)]
-
-
-class Part(BaseModel):
-    """A part of the specification: immutable, and an unknown field is an error."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, validate_default=True
-    )
 
 
 def _exactly_one(part: BaseModel, *names: str) -> None:
@@ -66,6 +60,9 @@ class Lora(Part):
         "all-linear"
     )
     """Which linear layers get an adapter."""
+    save_as: Literal["merged", "adapters"] = "merged"
+    """What a checkpoint's model files are: a whole model with the adapters merged in, or a peft folder of the
+    adapters alone."""
 
 
 class ModelSpec(Part):
@@ -79,8 +76,10 @@ class ModelSpec(Part):
     """Start from the weights of an earlier job's checkpoint (a fresh optimiser)."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the weights. float32 is exact and, on a CPU without AMX, also the fastest."""
+    autocast: bool = False
+    """Matrix products of the update in bfloat16 while the weights stay float32; for GPUs."""
     lora: Lora | None = None
-    """Train adapters only; the checkpoint still holds the whole merged model."""
+    """Train adapters only."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -167,74 +166,6 @@ class AlgorithmSpec(Part):
     """Its parameters; the catalogue has their JSON Schema and their defaults."""
 
 
-class Curriculum(Part):
-    """Prompts are drawn by how often they were solved so far, instead of each once a pass."""
-
-    favour: Literal["contrast", "difficulty"] = "contrast"
-    """With p the rate of success, a prompt's chance is in proportion to p (1 - p), or to (1 - p) / p, which
-    prefers the hardest."""
-    memory: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """What earlier answers to a prompt count for when it is answered again; 1 forgets nothing."""
-
-
-class Pruning(Part):
-    """Of the responses with the smallest advantages some are dropped at random before the update, and those
-    that stay count more, so that the expected gradient is the same (arXiv 2603.04135)."""
-
-    share: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the responses with an advantage that may be dropped, those with the smallest."""
-    probability: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Chance of each of them to be dropped."""
-
-
-class Overlong(Part):
-    """A penalty on long responses (arXiv 2503.14476, Eq. 13), in the reward that is trained on; accuracies
-    leave it out."""
-
-    tokens: Annotated[int, Field(ge=1, le=131_072)]
-    """Length before `max_new_tokens` over which the penalty grows from 0 to 1."""
-    weight: Annotated[float, Field(ge=0, le=100)] = 1.0
-    """The reward falls by weight x penalty."""
-
-
-class RolloutSpec(Part):
-    """How responses are sampled from the current policy."""
-
-    group_size: Annotated[int, Field(ge=2, le=1024)] = 8
-    """Responses per prompt, G."""
-    prompts_per_step: Annotated[int, Field(ge=1, le=65_536)] = 32
-    """Prompts per rollout batch."""
-    max_new_tokens: Annotated[int, Field(ge=1, le=131_072)] = 256
-    """A response that reaches this is truncated."""
-    temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """Sampling temperature; the trained policy is the tempered one."""
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Nucleus sampling; 1 samples from the whole policy."""
-    top_k: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    """Sample among the k likeliest tokens; 0 is off."""
-    dynamic_sampling: bool | None = None
-    """Train only on prompts whose responses differ in reward, and ask others in place of those that are
-    always or never solved (arXiv 2503.14476). Unset: as the algorithm's paper has it."""
-    max_sampling_rounds: Annotated[int, Field(ge=1, le=64)] = 4
-    """Rounds of prompts that dynamic sampling may take in a step, each at most `prompts_per_step`; then the
-    step trains on what there is."""
-    curriculum: Curriculum | None = None
-    """Draw prompts by their difficulty; unset, each is asked once a pass in a seeded order."""
-    pruning: Pruning | None = None
-    """Update on fewer responses than were sampled; unset, on all."""
-    overlong: Overlong | None = None
-    """Penalise responses that come near `max_new_tokens`; unset, a response is free to use them all."""
-
-    @model_validator(mode="after")
-    def _penalty_starts_within_the_limit(self) -> Self:
-        if self.overlong is not None and self.overlong.tokens > self.max_new_tokens:
-            raise ValueError(
-                f"overlong.tokens ({self.overlong.tokens}) must not exceed max_new_tokens "
-                f"({self.max_new_tokens})"
-            )
-        return self
-
-
 class OptimiserSpec(Part):
     """AdamW and how a rollout batch is used."""
 
@@ -257,7 +188,10 @@ class OptimiserSpec(Part):
     epochs: Annotated[int, Field(ge=1, le=64)] = 1
     """Passes over each rollout batch."""
     micro_batch_tokens: Annotated[int, Field(ge=64, le=16_777_216)] = 16_384
-    """Padded tokens per forward pass; bounds memory, changes no result beyond rounding."""
+    """Tokens per forward pass; bounds memory, changes no result beyond rounding."""
+    gradient_checkpointing: bool = False
+    """Recompute each layer in the backward pass instead of keeping its activations: less memory, a third more
+    time."""
 
 
 class ScheduleSpec(Part):
@@ -266,7 +200,9 @@ class ScheduleSpec(Part):
     steps: Annotated[int, Field(ge=1, le=10_000_000)] = 100
     """Rollout batches."""
     evaluate_every: Annotated[int, Field(ge=0, le=10_000_000)] = 0
-    """Greedy accuracy on held-out prompts every so many steps; 0 evaluates at the end only."""
+    """Accuracy on held-out prompts every so many steps; 0 evaluates at the end only."""
+    evaluate_samples: Annotated[int, Field(ge=0, le=1024)] = 0
+    """Responses drawn to each held-out prompt at an evaluation, for avg@n and pass@k; 0 is greedy only."""
     checkpoint_every: Annotated[int, Field(ge=0, le=10_000_000)] = 50
     """A checkpoint every so many steps; the last step is always kept. 0 keeps the last only."""
     keep: Annotated[int, Field(ge=1, le=1000)] = 3
@@ -280,8 +216,13 @@ class ResourceSpec(Part):
 
     device: Literal["cpu", "gpu"] = "cpu"
     """Class of worker that may take it."""
-    devices: Annotated[int, Field(ge=1, le=1)] = 1
-    """Devices of one worker; more than one comes with the distributed trainer."""
+    devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Devices of one worker that train together, a process each."""
+    sharding: Literal["replicated", "sharded"] = "replicated"
+    """With several devices: a whole copy of the model on each, or its weights and optimiser cut among them
+    (FSDP2)."""
+    compile: bool = False
+    """Compile the model first: up to a minute at the start, for runs of hours."""
     cpu_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of a CPU run. Part of the job, because sums on another number of threads round differently."""
     max_hours: Annotated[float, Field(gt=0, le=2160)] = 24.0

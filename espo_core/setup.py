@@ -13,7 +13,8 @@ from torch import Tensor
 
 from espo_contracts.events import Started
 from espo_contracts.job import JobSpec
-from espo_contracts.spec import ResourceSpec, RolloutSpec
+from espo_contracts.rollout import RolloutSpec
+from espo_contracts.spec import ResourceSpec
 from espo_core.algorithms import get_algorithm
 from espo_core.checkpoint import TrainingState, load_training_state
 from espo_core.data import PromptData, load_data

@@ -1,6 +1,6 @@
 """Which prompts are asked, and which of their responses are trained on."""
 
-from espo_contracts.spec import RolloutSpec
+from espo_contracts.rollout import RolloutSpec
 from espo_core.samplers.base import PromptSampler, SamplerState
 from espo_core.samplers.curriculum import CurriculumSampler
 from espo_core.samplers.shuffled import ShuffledSampler

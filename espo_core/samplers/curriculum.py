@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from espo_contracts.spec import Curriculum
+from espo_contracts.rollout import Curriculum
 from espo_core.optim import check_tensors
 from espo_core.randomness import derived_seed
 from espo_core.samplers.base import SamplerState

@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from espo_contracts.spec import Pruning
+from espo_contracts.rollout import Pruning
 from espo_core.randomness import derived_seed
 
 

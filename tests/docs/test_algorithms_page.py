@@ -11,7 +11,7 @@ import textwrap
 import pytest
 import yaml
 
-from espo_contracts.spec import RolloutSpec
+from espo_contracts.rollout import RolloutSpec
 from espo_core.algorithms import ALGORITHMS
 from espo_core.objectives.advantage import DIVISORS
 from espo_core.objectives.trajectory import POSITIONS, new_trajectory_baseline

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from espo_contracts.spec import Curriculum
+from espo_contracts.rollout import Curriculum
 from espo_core.errors import CheckpointError
 from espo_core.samplers.base import SamplerState
 from espo_core.samplers.curriculum import CurriculumSampler

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from espo_contracts.events import Sample
-from espo_contracts.spec import OptimiserSpec, Pruning
+from espo_contracts.rollout import Pruning
+from espo_contracts.spec import OptimiserSpec
 from espo_core.experience import Experience, make_experience
 from espo_core.learner import Learner
 from espo_core.objectives import get_objective
