@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from espo_contracts.spec import Part
+from espo_contracts.part import Part
 from espo_core.objectives.objective import Objective
 from espo_core.parameters import parse_parameters
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from espo_contracts.spec import Part
+from espo_contracts.part import Part
 
 
 class TaskConfig(Part):
