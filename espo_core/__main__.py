@@ -82,13 +82,12 @@ def evaluate(
     samples: Samples = 1,
     json_out: JsonOut = None,
 ) -> None:
-    """Accuracy of a model on a job's held-out prompts, greedy and sampled, with 95 % intervals."""
+    """Accuracy of a model on a job's held-out prompts with 95 % intervals: greedy, the mean of sampled
+    responses (avg@n), and the best of k of them (pass@k)."""
     spec, file = read_job(job)
     evaluator = prepare_evaluator(spec, model=model, data_file=file, prompts=prompts)
-    results = {"greedy": evaluator.greedy()}
-    if samples:
-        results["sampled"] = evaluator.sampled(samples)
-    console.print(_table(results))
+    results = evaluator.estimates(samples)
+    console.print(_table(results, samples))
     if json_out is not None:
         json_out.write_text(json.dumps({name: asdict(one) for name, one in results.items()}, indent=2) + "\n")
 
@@ -131,10 +130,11 @@ def _say_where_to_go_on(folder: Path) -> None:
     console.print(f"Stopped; {what}", highlight=False, soft_wrap=True)
 
 
-def _table(results: dict[str, Estimate]) -> Table:
+def _table(results: dict[str, Estimate], samples: int) -> Table:
     table = Table("accuracy", "mean", "95 % interval", "prompts")
     for name, one in results.items():
-        table.add_row(name, f"{one.mean:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.n))
+        title = f"sampled, avg@{samples}" if name == "sampled" else name.replace("pass_at_", "pass@")
+        table.add_row(title, f"{one.mean:.1%}", f"{one.low:.1%} to {one.high:.1%}", str(one.n))
     return table
 
 

@@ -25,11 +25,11 @@ class Estimate:
 def estimate(scores: Sequence[Sequence[float]]) -> Estimate:
     """The mean over prompts of their responses' mean score, with its interval.
 
-    Wilson's for one right-or-wrong response a prompt; else the bootstrap over prompts, because responses to
+    Wilson's where each prompt is wholly right or wrong; else the bootstrap over prompts, because responses to
     one prompt are not independent.
     """
     means = [sum(one) / len(one) for one in scores]
-    if all(len(one) == 1 for one in scores) and all(mean in (0.0, 1.0) for mean in means):
+    if all(mean in (0.0, 1.0) for mean in means):
         return wilson(successes=round(sum(means)), n=len(means))
     return bootstrap(means)
 

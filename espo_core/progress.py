@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from espo_contracts.events import Checkpoint, Event, Log, Metrics, Started
 from espo_core.checkpoint import newest_checkpoint, prune
 
+_PASS = re.compile(r"held_out/pass_at_([0-9]+)")
 LINES_EVERY = 10  # steps between lines where there is no terminal
 
 
@@ -103,4 +105,14 @@ def _held_out(event: Metrics) -> str:
     mean, low, high = (event.values.get(f"held_out/greedy{end}") for end in ("", "_low", "_high"))
     if mean is None or low is None or high is None:
         return ""
-    return f"{', ' if event.step else ''}held-out accuracy {mean:.1%} ({low:.1%} to {high:.1%})"
+    return f"{', ' if event.step else ''}held-out accuracy {mean:.1%} ({low:.1%} to {high:.1%})" + _pass(
+        event
+    )
+
+
+def _pass(event: Metrics) -> str:
+    """The pass@k of the largest k."""
+    names = ((_PASS.fullmatch(name), value) for name, value in event.values.items())
+    found = {int(match[1]): value for match, value in names if match}
+    value = found[max(found)] if found else None
+    return "" if value is None else f", pass@{max(found)} {value:.1%}"

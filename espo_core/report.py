@@ -8,7 +8,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -93,11 +93,23 @@ def resource_metrics(gathered: Gathered, watch: Stopwatch, device: torch.device)
 
 def evaluation_metrics(greedy: Estimate) -> dict[str, float]:
     """Held-out accuracy with its 95 % interval."""
+    return held_out_metrics({"greedy": greedy})
+
+
+def held_out_metrics(accuracies: Mapping[str, Estimate]) -> dict[str, float]:
+    """Held-out accuracies with their 95 % intervals, by name; `greedy` is one of them."""
+    ends = {f"held_out/{name}": one.mean for name, one in accuracies.items()}
+    ends |= {f"held_out/{name}_low": one.low for name, one in accuracies.items()}
+    ends |= {f"held_out/{name}_high": one.high for name, one in accuracies.items()}
+    return ends | {"held_out/prompts": float(accuracies["greedy"].n)}
+
+
+def checkpoint_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What of a step's metrics its checkpoint is judged by."""
     return {
-        "held_out/greedy": greedy.mean,
-        "held_out/greedy_low": greedy.low,
-        "held_out/greedy_high": greedy.high,
-        "held_out/prompts": float(greedy.n),
+        name: value
+        for name, value in metrics.items()
+        if name == "reward/mean" or name.startswith("held_out/")
     }
 
 

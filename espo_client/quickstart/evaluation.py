@@ -29,9 +29,9 @@ class Accuracy(BaseModel):
 
 
 class HeldOut(BaseModel):
-    """Accuracy of one model: of its likeliest answer, and of sampled ones."""
+    """Accuracy of one model: of its likeliest answer, and of sampled ones; an evaluation may tell more."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
     greedy: Accuracy
     sampled: Accuracy

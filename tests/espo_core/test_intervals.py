@@ -24,6 +24,10 @@ def test_one_right_or_wrong_response_a_prompt_is_wilson() -> None:
     assert estimate([[1.0]] * 15 + [[0.0]] * 35) == wilson(successes=15, n=50)
 
 
+def test_prompts_that_are_wholly_right_or_wrong_are_wilson() -> None:
+    assert estimate([[0.0] * 4] * 10) == wilson(successes=0, n=10)
+
+
 def test_scores_in_between_and_several_responses_are_bootstrapped_over_prompts() -> None:
     assert estimate([[0.5], [1.0]]) == bootstrap([0.5, 1.0])
     assert estimate([[1.0, 0.0], [1.0, 1.0]]) == bootstrap([0.5, 1.0])

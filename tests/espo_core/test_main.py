@@ -44,9 +44,10 @@ def test_a_job_trains_resumes_and_is_evaluated(tmp_path: Path, capsys: pytest.Ca
     arguments = ["evaluate", "--model", model, "--job", str(job), "--prompts", "20", "--samples", "2"]
     assert main([*arguments, "--json", str(result)]) == 0
     figures = json.loads(result.read_text())
-    assert set(figures) == {"greedy", "sampled"}
+    assert list(figures) == ["greedy", "sampled", "pass_at_1", "pass_at_2"]
     assert all(set(one) == {"mean", "low", "high", "n"} and one["n"] == 20 for one in figures.values())
-    assert "greedy" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert all(row in shown for row in ("greedy", "sampled, avg@2", "pass@1", "pass@2"))
 
 
 def test_a_run_is_not_overwritten_by_accident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,16 +37,18 @@ def test_lines_where_there_is_no_terminal(tmp_path: Path) -> None:
         metrics(9),
         metrics(10),
         metrics(11, **accuracy),
+        metrics(12, **accuracy, held_out__pass_at_8=0.75, held_out__pass_at_16=0.875),
         Log(message="careful"),
     ]
     assert shown(events, tmp_path, is_terminal=False).splitlines() == [
         "1,000 trainable parameters on cpu, from the base model",
         "step 10: reward 0.100, clip fraction 0.050",
         "step 11: reward 0.110, clip fraction 0.050, held-out accuracy 50.0% (40.0% to 60.0%)",
+        "step 12: reward 0.120, clip fraction 0.050, held-out accuracy 50.0% (40.0% to 60.0%), pass@16 87.5%",
         "info: careful",
     ]
     kept = [json.loads(line)["type"] for line in (tmp_path / "events.jsonl").read_text().splitlines()]
-    assert kept == ["started", "metrics", "metrics", "metrics", "log"]
+    assert kept == ["started", "metrics", "metrics", "metrics", "metrics", "log"]
 
 
 def test_a_bar_where_there_is_one(tmp_path: Path) -> None:
