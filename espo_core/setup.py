@@ -20,6 +20,7 @@ from espo_core.checkpoint import TrainingState, load_training_state
 from espo_core.data import PromptData, load_data
 from espo_core.errors import CheckpointError, ConfigError, DataError
 from espo_core.evaluate import Evaluator
+from espo_core.gather import Gatherer
 from espo_core.learner import Learner
 from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser, check_tensors
@@ -27,7 +28,7 @@ from espo_core.overlong import OverlongPenalty
 from espo_core.policy import Policy, load_policy
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
-from espo_core.samplers import PromptSampler, build_sampler
+from espo_core.samplers import build_sampler
 from espo_core.verifiers import WeightedVerifier, build_reward, reference_columns
 
 
@@ -52,12 +53,8 @@ class Run:
 
     policy: Policy
     data: PromptData
-    verifiers: Sequence[WeightedVerifier]
     objective: Objective
-    engine: RolloutEngine
-    sampler: PromptSampler
-    is_dynamic: bool
-    """Prompts without contrast are passed over."""
+    gatherer: Gatherer
     overlong: OverlongPenalty
     optimiser: Optimiser
     learner: Learner
@@ -68,7 +65,7 @@ class Run:
         """The tensors of the training state."""
         tensors = {f"optimiser/{name}": one for name, one in self.optimiser.state().items()}
         tensors |= {f"objective/{name}": one for name, one in self.objective.state().items()}
-        tensors |= {f"sampler/{name}": one for name, one in self.sampler.tensors().items()}
+        tensors |= {f"sampler/{name}": one for name, one in self.gatherer.sampler.tensors().items()}
         if self.policy.adapters is not None:
             adapters = self.policy.trainable().items()
             tensors |= {f"adapter/{name}": one.detach() for name, one in adapters}
@@ -80,7 +77,7 @@ class Run:
         Raises:
             CheckpointError: the state is not one of this run.
         """
-        self.sampler.restore(state.sampler, _under("sampler/", tensors))
+        self.gatherer.sampler.restore(state.sampler, _under("sampler/", tensors))
         check_tensors(tensors, self.tensors(), what="training state")
         self.optimiser.restore(_under("optimiser/", tensors))
         self.objective = self.objective.restored(_under("objective/", tensors))
@@ -217,11 +214,18 @@ def _assembled(
     return Run(
         policy=policy,
         data=data,
-        verifiers=verifiers,
         objective=objective,
-        engine=engine,
-        sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
-        is_dynamic=is_dynamic(spec),
+        gatherer=Gatherer(
+            policy=policy,
+            engine=engine,
+            prompts=data.train,
+            sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
+            verifiers=verifiers,
+            spec=spec.rollout,
+            sampling=sampling_of(spec.rollout),
+            seed=spec.seed,
+            is_dynamic=is_dynamic(spec),
+        ),
         overlong=overlong_of(spec.rollout),
         optimiser=optimiser,
         learner=Learner(

@@ -5,7 +5,7 @@ This is the file to read to understand a run. What happens is told to `emit`; th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -13,13 +13,10 @@ from torch import Tensor
 from espo_contracts.events import Checkpoint, Event, Log, finite
 from espo_core.answers import Answers
 from espo_core.checkpoint import TrainingState, save_checkpoint
-from espo_core.errors import NonFiniteLossError
-from espo_core.evaluate import decoded
 from espo_core.experience import make_experience
 from espo_core.objectives import advantages
 from espo_core.optim import learning_rate
-from espo_core.prompts import Prompt
-from espo_core.randomness import derived_seed, seed_everything
+from espo_core.randomness import seed_everything
 from espo_core.report import (
     Stopwatch,
     Turn,
@@ -28,11 +25,9 @@ from espo_core.report import (
     resource_metrics,
     sample_events,
 )
-from espo_core.rewards import heaviest, score_responses
-from espo_core.rollout.engine import Rollout
-from espo_core.samplers.dynamic import Gathered, Gathering
+from espo_core.samplers.dynamic import Gathered
 from espo_core.samplers.pruned import pruned_weights
-from espo_core.setup import Run, RunInputs, prepare_run, sampling_of, started
+from espo_core.setup import Run, RunInputs, prepare_run, started
 
 __all__ = ["RunInputs", "Trainer"]
 
@@ -77,37 +72,10 @@ class Trainer:
         return run
 
     def _gather(self, run: Run, step: int) -> Gathered:
-        """Rounds of prompts, responses and scores, until enough prompts are worth training on."""
-        gathering = Gathering(wanted=self._spec.rollout.prompts_per_step, is_dynamic=run.is_dynamic)
-        for number in range(self._spec.rollout.max_sampling_rounds):
-            places = run.sampler.next(gathering.missing)
-            answers = self._answered(run, [run.data.train[place] for place in places], step, number)
-            right, judged = answers.outcomes(heaviest(run.verifiers))
-            run.sampler.observe(places, right=right, judged=judged)
-            gathering.rounds.append(answers)
-            if not gathering.missing:
-                break
-        gathered = gathering.result()
-        for warning in gathered.sampled.scored.checked().warnings():
+        gathered = run.gatherer.gather(step)
+        for warning in gathered.sampled.scored.warnings():
             self._warn(warning)
         return gathered
-
-    def _answered(self, run: Run, prompts: Sequence[Prompt], step: int, number: int) -> Answers:
-        rollout = self._sample(run, prompts, step, number)
-        scored = score_responses(run.verifiers, prompts, decoded(run.policy, rollout.split()))
-        return Answers(prompts=prompts, rollout=rollout, scored=scored)
-
-    def _sample(self, run: Run, prompts: Sequence[Prompt], step: int, number: int) -> Rollout:
-        """The responses of one round of a step."""
-        purpose = ("rollout", step, number) if number else ("rollout", step)
-        rollout = run.engine.generate(
-            [prompt.tokens for prompt in prompts],
-            sampling_of(self._spec.rollout),
-            seed=derived_seed(self._spec.seed, *purpose),
-        )
-        if not rollout.logp.isfinite().all():
-            raise NonFiniteLossError(step)
-        return rollout
 
     def _judge(self, run: Run, answers: Answers, step: int) -> Turn:
         scored = run.overlong.applied(answers.scored, answers.rollout)
@@ -149,7 +117,7 @@ class Trainer:
         every, is_last = self._spec.schedule.checkpoint_every, step == self._spec.schedule.steps
         if not is_last and (not every or step % every):
             return
-        state = TrainingState(step=step, seed=self._spec.seed, sampler=run.sampler.state())
+        state = TrainingState(step=step, seed=self._spec.seed, sampler=run.gatherer.sampler.state())
         files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors())
         told = finite(step, {name: metrics[name] for name in CHECKPOINT_METRICS if name in metrics})
         self._emit(Checkpoint(step=step, files=files, metrics=told.values))

@@ -32,7 +32,7 @@ def prepared(model: dict[str, Any], tiny_model: Path, tmp_path: Path) -> Run:
 
 def experience(run: Run) -> Experience:
     """Responses of the base model: the same for every run that has not been trained."""
-    rollout = run.engine.generate(
+    rollout = run.gatherer.engine.generate(
         [prompt.tokens for prompt in PROMPTS], Sampling(responses=2, max_new_tokens=9), seed=0
     )
     scored = Scored(completions=[""] * 6, scores=[Score(reward=0.0, verified=True, parts={})] * 6)
