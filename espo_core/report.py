@@ -91,11 +91,6 @@ def resource_metrics(gathered: Gathered, watch: Stopwatch, device: torch.device)
     return watch.seconds | memory
 
 
-def evaluation_metrics(greedy: Estimate) -> dict[str, float]:
-    """Held-out accuracy with its 95 % interval."""
-    return held_out_metrics({"greedy": greedy})
-
-
 def held_out_metrics(accuracies: Mapping[str, Estimate]) -> dict[str, float]:
     """Held-out accuracies with their 95 % intervals, by name; `greedy` is one of them."""
     ends = {f"held_out/{name}": one.mean for name, one in accuracies.items()}

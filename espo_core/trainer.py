@@ -20,7 +20,7 @@ from espo_core.randomness import seed_everything
 from espo_core.report import (
     Stopwatch,
     Turn,
-    evaluation_metrics,
+    checkpoint_metrics,
     gathered_metrics,
     resource_metrics,
     sample_events,
@@ -33,7 +33,6 @@ __all__ = ["RunInputs", "Trainer"]
 
 # Log-probabilities of sampler and trainer differ by under 1e-5 in float32, and by 1e-2 in bfloat16.
 LARGE_SAMPLER_GAP = 1e-4
-CHECKPOINT_METRICS = ("reward/mean", "held_out/greedy", "held_out/greedy_low", "held_out/greedy_high")
 
 
 class Trainer:
@@ -119,11 +118,11 @@ class Trainer:
             return
         state = TrainingState(step=step, seed=self._spec.seed, sampler=run.gatherer.sampler.state())
         files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors())
-        told = finite(step, {name: metrics[name] for name in CHECKPOINT_METRICS if name in metrics})
+        told = finite(step, checkpoint_metrics(metrics))
         self._emit(Checkpoint(step=step, files=files, metrics=told.values))
 
     def _evaluated(self, run: Run) -> dict[str, float]:
-        return evaluation_metrics(run.evaluator.greedy()) if run.data.held_out else {}
+        return run.evaluator.metrics(self._spec.schedule.evaluate_samples) if run.data.held_out else {}
 
     def _warn(self, message: str) -> None:
         self._emit(Log(level="warning", message=message))

@@ -86,6 +86,27 @@ def test_a_run_tells_what_happened(tiny_model: Path, tmp_path: Path) -> None:
     }
 
 
+def test_an_evaluation_draws_as_many_responses_as_asked_and_checkpoints_keep_it(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    schedule = {"steps": 2, "evaluate_every": 2, "evaluate_samples": 2, "checkpoint_every": 1}
+    data = {"task": {"name": "countdown", "parameters": {"numbers": 3, "train_rows": 50}}}
+    held_out = {"held_out": {"max_prompts": 8}}
+    events = run_job(tiny_job(schedule=schedule, data=data | held_out), tmp_path, tiny_model)
+    plain = run_job(
+        tiny_job(schedule=schedule | {"evaluate_samples": 0}, data=data | held_out),
+        tmp_path / "b",
+        tiny_model,
+    )
+    first, last = (event.values for event in events if isinstance(event, Metrics) and event.step != 1)
+    assert "held_out/pass_at_2_high" in first
+    one, two = (event.metrics for event in events if isinstance(event, Checkpoint))
+    assert set(one) == {"reward/mean"}
+    assert two == {name: last[name] for name in ("reward/mean", *first)}
+    # Evaluating changes nothing in a run.
+    assert metrics_of(plain)[2].items() <= metrics_of(events)[2].items()
+
+
 def test_metrics_of_a_step(tiny_model: Path, tmp_path: Path) -> None:
     events = run_job(tiny_job(schedule={"steps": 1}), tmp_path, tiny_model)
     values = next(event.values for event in events if isinstance(event, Metrics))
