@@ -11,7 +11,17 @@ from torch import Tensor
 
 from espo_core.errors import ConfigError
 
-_PER_TOKEN = ("logp", "logp_old", "entropy_old", "response", "logp_ref", "entropy", "level", "credit")
+_PER_TOKEN = (
+    "logp",
+    "logp_old",
+    "entropy_old",
+    "response",
+    "logp_ref",
+    "entropy",
+    "level",
+    "credit",
+    "importance",
+)
 _DTYPES = dict.fromkeys(("response", "group", "level"), torch.int64) | {"verified": torch.bool}
 _FLOAT_DTYPES = (torch.float32, torch.float64)
 
@@ -66,6 +76,9 @@ class TokenBatch:
     weight: Tensor | None = None
     """[R] how many times a response counts, 0 or more, while the means keep their denominators; 1 where it is
     missing."""
+    importance: Tensor | None = None
+    """[T] weight of each token's surrogate that makes up for a sampler that is not the old policy; 1 where it
+    is missing."""
     totals: Totals | None = None
     """Size of the whole mini-batch, where this batch is one micro-batch of it."""
 
@@ -122,6 +135,10 @@ class TokenBatch:
     def token_weight(self) -> Tensor | float:
         """[T] how many times the token's response counts."""
         return 1.0 if self.weight is None else self.per_token(self.weight)
+
+    def by_importance(self, surrogate: Tensor) -> Tensor:
+        """[T] the surrogate of each token, weighted by `importance`."""
+        return surrogate if self.importance is None else surrogate * self.importance
 
     def lengths(self) -> Tensor:
         """[R] int64 tokens of each response."""

@@ -137,7 +137,7 @@ class BalancedClip:
     def _share(self, batch: TokenBatch, ratio: Tensor, *, low: float, high: float) -> float:
         """ρ; 1 where no token has weight, for then there is nothing to balance."""
         surrogate = ppo_min(batch, ratio, low=low, high=high)
-        magnitude = surrogate.value.abs() * batch.token_weight
+        magnitude = batch.by_importance(surrogate.value.abs()) * batch.token_weight
         if self.measure == "gradient":
             removed = surrogate.removed_low | surrogate.removed_high
             magnitude = magnitude.masked_fill(removed, 0.0)

@@ -1,6 +1,6 @@
 """An objective: its parts put together, and what was measured on the way.
 
-J = Σ_t w_t · (surrogate_t − Σ penalties_t) is maximised; the loss is −J.
+J = Σ_t w_t · (c_t · surrogate_t − Σ penalties_t) is maximised; the loss is −J. c is `TokenBatch.importance`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -122,10 +122,11 @@ class Objective:
         batch = self.prepare(batch) if batch.level is None else batch
         units = self.units(batch)
         ratio = self.ratio(batch, units)
+        surrogate = self.trust_region(batch, units, ratio.value)
         return _Terms(
             advantage=batch.token_advantage,
             ratio=ratio,
-            surrogate=self.trust_region(batch, units, ratio.value),
+            surrogate=replace(surrogate, value=batch.by_importance(surrogate.value)),
             weight=self.aggregation(batch, units) * batch.token_weight,
             penalties=[part(batch, units) for part in self.regularizers],
         )
@@ -182,6 +183,7 @@ class _Terms:
     """[T]."""
     ratio: Ratio
     surrogate: Surrogate
+    """Its values weighted by c."""
     weight: Tensor
     """[T] w."""
     penalties: Sequence[Penalty]

@@ -25,6 +25,7 @@ def fields(**changed: Any) -> dict[str, Any]:
         "group": torch.tensor([7, 7, 8]),
         "reward": torch.tensor([0.1, 0.2, 0.3]),
         "level": torch.tensor([0, 1, 0, 1, 0]),
+        "importance": tokens,
         **changed,
     }
 
@@ -36,6 +37,7 @@ def fields(**changed: Any) -> dict[str, Any]:
         ({"advantage": 1.0}, "advantage must be a 1-D tensor"),
         ({"logp_old": torch.zeros(1, 5)}, "logp_old must be a 1-D tensor"),
         ({"entropy_old": torch.zeros(4)}, "entropy_old must have T = 5 elements, not 4"),
+        ({"importance": torch.zeros(3)}, "importance must have T = 5 elements, not 3"),
         ({"reward": torch.zeros(5)}, "reward must have R = 3 elements, not 5"),
         ({"advantage": torch.zeros(3, dtype=torch.float64)}, "advantage must be torch.float32"),
         ({"response": torch.tensor([0, 0, 1, 2, 2], dtype=torch.int32)}, "response must be torch.int64"),
@@ -84,7 +86,7 @@ def test_selects_responses_in_the_order_asked() -> None:
     totals = Totals(responses=30, tokens=50)
     picked = TokenBatch(**fields(totals=totals)).select(torch.tensor([2, 0]))
     assert picked.response.tolist() == [0, 0, 1, 1]
-    for name in ("logp", "logp_old", "entropy_old", "logp_ref", "entropy"):
+    for name in ("logp", "logp_old", "entropy_old", "logp_ref", "entropy", "importance"):
         assert getattr(picked, name).tolist() == [3, 4, 0, 1]
     assert picked.level is not None
     assert picked.level.tolist() == [1, 0, 0, 1]
