@@ -30,6 +30,13 @@ class Adapters:
         """Adapted layers by name: modules that are also peft's LoraLayer."""
         return ((name, one) for name, one in self.model.named_modules() if isinstance(one, LoraLayer))
 
+    def weight_of(self, layer: nn.Module) -> Tensor:
+        """The weight of a layer with its adapter, if it has one that is on: W + (alpha / r) B A."""
+        weight: Tensor = layer.weight  # type: ignore[assignment]
+        if not isinstance(layer, LoraLayer) or layer._disable_adapters:
+            return weight
+        return weight + layer.get_delta_weight(ADAPTER).to(weight.dtype)  # type: ignore[attr-defined]
+
     def set_dropout(self, active: bool) -> None:
         """Switches dropout on the adapters' inputs."""
         for _, layer in self.layers():
@@ -58,8 +65,7 @@ class Adapters:
             if ".lora_" not in name
         }
         for name, layer in self.layers():
-            base = layer.get_base_layer().weight
-            weights[f"{name}.weight"] = base + layer.get_delta_weight(ADAPTER).to(base.dtype)
+            weights[f"{name}.weight"] = self.weight_of(layer)
         return _model_of(self.model, weights)
 
 

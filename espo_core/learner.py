@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from espo_contracts.spec import OptimiserSpec
-from espo_core.batch import Totals
+from espo_core.batch import TokenBatch, Totals
 from espo_core.errors import NonFiniteLossError
-from espo_core.experience import Experience, micro_batches
-from espo_core.logprobs import token_statistics
+from espo_core.experience import Experience, Packed, micro_batches
+from espo_core.forest import Ints
+from espo_core.logprobs import Head, backward_in_one_pass, token_statistics
 from espo_core.objectives import Objective, ObjectiveOutput, combined_metrics
 from espo_core.optim import Optimiser
 from espo_core.policy import Policy
@@ -43,21 +46,10 @@ class _MiniBatch:
     objective: Objective
     experience: Experience
     """The whole rollout batch."""
-    responses: Tensor
-    """[B] int64."""
+    trained: Ints
+    """[b] those of its responses that a gradient can come from."""
     totals: Totals
-
-    def trained(self) -> Tensor:
-        """[b] int64 responses that a gradient can come from: those that count, and where nothing but the
-        surrogate trains have an advantage. The totals still count the others."""
-        batch = self.experience.batch
-        trains = torch.ones_like(self.experience.lengths, dtype=torch.bool)
-        if not self.objective.regularizers:
-            trains[:] = False
-            trains[batch.response[batch.token_advantage != 0]] = True
-        if batch.weight is not None:
-            trains &= batch.weight != 0
-        return self.responses[trains[self.responses]]
+    """Size of all of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,10 +73,17 @@ class Learner:
             NonFiniteLossError: a loss or gradient is NaN or infinite.
         """
         experience = self._prepared(objective, experience)
-        outcome = _Outcome()
+        outcome, trains = _Outcome(), _trains(objective, experience.batch)
         with self.policy.dropout():
             for responses in self._mini_batches(experience, step):
-                self._update(_mini_batch(objective, experience, responses), outcome, rate)
+                totals = Totals(responses=len(responses), tokens=int(experience.lengths[responses].sum()))
+                mini_batch = _MiniBatch(
+                    objective=objective,
+                    experience=experience,
+                    trained=responses[trains[responses]],
+                    totals=totals,
+                )
+                self._update(mini_batch, outcome, rate)
                 if not torch.tensor([outcome.losses[-1], outcome.norms[-1]]).isfinite().all():
                     raise NonFiniteLossError(step)
         return _metrics(outcome, tokens=experience.batch.tokens * self.spec.epochs)
@@ -95,85 +94,119 @@ class Learner:
             batch = replace(batch, logp_ref=self._reference_logp(experience))
         return replace(experience, batch=batch)
 
-    def _mini_batches(self, experience: Experience, step: int) -> Iterator[Tensor]:
+    def _mini_batches(self, experience: Experience, step: int) -> Iterator[Ints]:
         """Yields the responses of each mini-batch: whole prompt groups in a seeded order."""
-        group = experience.batch.group
-        assert group is not None  # noqa: S101  make_experience fills it
+        group = _group(experience.batch)
         groups = int(group[-1]) + 1
         for epoch in range(self.spec.epochs):
             generator = torch.Generator().manual_seed(derived_seed(self.seed, "mini-batches", step, epoch))
-            order = torch.randperm(groups, generator=generator).to(group.device)
+            order = torch.randperm(groups, generator=generator)
             # Dynamic sampling may keep fewer groups than there are mini-batches; an update needs one.
             for chosen in order.tensor_split(min(self.spec.mini_batches, groups)):
-                yield torch.isin(group, chosen).nonzero()[:, 0]
+                yield np.isin(group, chosen.numpy()).nonzero()[0]
 
     def _update(self, mini_batch: _MiniBatch, outcome: _Outcome, rate: float) -> None:
-        trained = mini_batch.trained()
-        parts = list(micro_batches(mini_batch.experience, trained, max_tokens=self.spec.micro_batch_tokens))
-        if mini_batch.objective.needs_whole_mini_batch and len(parts) > 1:
-            mini_batch = self._fitted(mini_batch, trained)
-        losses = [self._pass(mini_batch, part, outcome) for part in parts]
+        parts = list(self._parts(mini_batch.experience, mini_batch.trained))
+        if mini_batch.objective.needs_whole_mini_batch and parts:
+            mini_batch = self._fitted(mini_batch)
+        losses = [loss for part in parts for loss in self._pass(mini_batch, part, outcome)]
         outcome.losses.append(float(torch.stack(losses).sum()) if losses else 0.0)
         outcome.norms.append(self.optimiser.update(rate))
 
-    def _fitted(self, mini_batch: _MiniBatch, trained: Tensor) -> _MiniBatch:
+    def _parts(self, experience: Experience, responses: Ints) -> Iterator[Packed]:
+        return micro_batches(experience, responses, max_tokens=self.spec.micro_batch_tokens)
+
+    def _fitted(self, mini_batch: _MiniBatch) -> _MiniBatch:
         """The mini-batch with an objective that has seen all of its tokens under the policy as it is now."""
-        batch = mini_batch.experience.batch
-        logp = self._logp(self.policy, mini_batch.experience, trained)
-        whole = replace(batch, logp=logp).select(trained)
+        experience, trained = mini_batch.experience, mini_batch.trained
+        logp, _ = self.statistics(experience, responses=trained)
+        whole = replace(experience.batch, logp=logp).select(torch.from_numpy(trained).to(experience.device))
         return replace(mini_batch, objective=mini_batch.objective.fitted(whole))
 
-    def _pass(self, mini_batch: _MiniBatch, responses: Tensor, outcome: _Outcome) -> Tensor:
-        """Adds the gradient of some responses; returns their share of the loss, detached."""
-        objective, experience = mini_batch.objective, mini_batch.experience
-        logp, entropy = self._statistics(self.policy, experience, responses)
-        batch = replace(
-            experience.batch.select(responses),
-            logp=logp,
-            entropy=entropy if "entropy" in objective.requires else None,
-            totals=mini_batch.totals,
+    def _pass(self, mini_batch: _MiniBatch, part: Packed, outcome: _Outcome) -> list[Tensor]:
+        """Adds the gradient of some responses; returns their shares of the loss, detached."""
+        batch = mini_batch.experience.batch.select(torch.from_numpy(part.responses).to(self.policy.device))
+        asked = _Asked(
+            objective=mini_batch.objective, batch=replace(batch, totals=mini_batch.totals), outcome=outcome
         )
-        output = objective(batch)
-        output.loss.backward()  # type: ignore[no-untyped-call]
-        if not outcome.norms:
-            gap = (logp.detach() - batch.logp_old).abs().max()
-            outcome.sampler_gap = max(outcome.sampler_gap, float(gap))
-        outcome.outputs.append(output)
-        outcome.trained_tokens += batch.tokens
-        return output.loss.detach()
+        before = len(outcome.outputs)
+        with self.policy.autocast():
+            hidden = self.policy.read(part.forest)
+        backward_in_one_pass(hidden, self._head(), part.targets, asked.loss)
+        return [output.loss.detach() for output in outcome.outputs[before:]]
 
-    def _statistics(self, policy: Policy, experience: Experience, responses: Tensor) -> tuple[Tensor, Tensor]:
-        """[t] log-probability and entropy of the tokens of some responses."""
-        hidden = policy.hidden(input_ids=experience.inputs(responses), use_cache=False)
-        return token_statistics(
-            hidden[experience.positions(responses)],
-            policy.weight,
-            experience.targets(responses),
-            temperature=self.temperature,
-        )
+    def _head(self) -> Head:
+        return self.policy.head(self.temperature)
+
+    @torch.no_grad()
+    def statistics(
+        self, experience: Experience, *, policy: Policy | None = None, responses: Ints | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probability and entropy [T] of the tokens of some responses, or all, under some policy.
+
+        Those of other responses are as they were under the old policy.
+        """
+        policy = policy or self.policy
+        logp, entropy = experience.batch.logp_old.clone(), experience.batch.entropy_old.clone()
+        everyone = np.arange(len(experience.lengths)) if responses is None else responses
+        for part in self._parts(experience, everyone):
+            head, targets = policy.head(self.temperature), part.targets
+            places = experience.places(part.responses)
+            logp[places], entropy[places] = token_statistics(
+                policy.read(part.forest), head, targets.tokens, rows=targets.rows
+            )
+        return logp, entropy
 
     def _reference_logp(self, experience: Experience) -> Tensor:
         """[T] log-probabilities under the base model."""
         adapters = self.policy.adapters
         off: AbstractContextManager[None] = nullcontext() if adapters is None else adapters.disabled()
-        every = torch.arange(experience.batch.responses, device=experience.ids.device)
         with off:
-            return self._logp(self.reference or self.policy, experience, every)
-
-    @torch.no_grad()
-    def _logp(self, policy: Policy, experience: Experience, responses: Tensor) -> Tensor:
-        """[T] log-probabilities of the tokens of some responses, and of the others under the old policy."""
-        logp = experience.batch.logp_old.clone()
-        for part in micro_batches(experience, responses, max_tokens=self.spec.micro_batch_tokens):
-            order = part.sort().values
-            is_mine = torch.isin(experience.batch.response, order)
-            logp[is_mine] = self._statistics(policy, experience, order)[0]
-        return logp
+            return self.statistics(experience, policy=self.reference)[0]
 
 
-def _mini_batch(objective: Objective, experience: Experience, responses: Tensor) -> _MiniBatch:
-    totals = Totals(responses=len(responses), tokens=int(experience.lengths[responses].sum()))
-    return _MiniBatch(objective=objective, experience=experience, responses=responses, totals=totals)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The objective of one forward pass, asked for some of its responses at a time."""
+
+    objective: Objective
+    batch: TokenBatch
+    """The responses of the pass, in its order."""
+    outcome: _Outcome
+
+    def loss(self, responses: slice, logp: Tensor, entropy: Tensor) -> Tensor:
+        """[] their share of the loss of the mini-batch."""
+        batch = self._part(responses)
+        reads_entropy = "entropy" in self.objective.requires
+        output = self.objective(replace(batch, logp=logp, entropy=entropy if reads_entropy else None))
+        outcome = self.outcome
+        if not outcome.norms:
+            gap = (logp.detach() - batch.logp_old).abs().max()
+            outcome.sampler_gap = max(outcome.sampler_gap, float(gap))
+        outcome.outputs.append(output)
+        outcome.trained_tokens += batch.tokens
+        return output.loss
+
+    def _part(self, responses: slice) -> TokenBatch:
+        if responses == slice(0, self.batch.responses):
+            return self.batch
+        return self.batch.select(torch.arange(responses.start, responses.stop, device=self.batch.logp.device))
+
+
+def _trains(objective: Objective, batch: TokenBatch) -> NDArray[np.bool_]:
+    """[R] whether a gradient can come from a response: it counts, and where nothing but the surrogate trains
+    it has an advantage. The others stay in the totals, so leaving them out changes nothing."""
+    trains = torch.full_like(batch.advantage, bool(objective.regularizers), dtype=torch.bool)
+    if not objective.regularizers:
+        trains[batch.response[batch.token_advantage != 0]] = True
+    if batch.weight is not None:
+        trains &= batch.weight != 0
+    return trains.cpu().numpy()
+
+
+def _group(batch: TokenBatch) -> Ints:
+    assert batch.group is not None  # noqa: S101  make_experience fills it
+    return batch.group.cpu().numpy()
 
 
 def _metrics(outcome: _Outcome, *, tokens: int) -> dict[str, float]:

@@ -21,6 +21,7 @@ from transformers import (
 from transformers.utils import logging as hf_logging
 
 from espo_contracts.spec import ModelSpec
+from espo_core.attention import ATTENTION
 from espo_core.errors import ModelError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -114,7 +115,7 @@ def load_model(source: ModelSource, *, dtype: str) -> PreTrainedModel:
         config=config,
         dtype=DTYPES[dtype],
         use_safetensors=True,
-        attn_implementation="sdpa",
+        attn_implementation=ATTENTION,
     )
     return model
 

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from espo_contracts.spec import Lora, ModelSpec
+from espo_core.attention import ATTENTION, Layout
 from espo_core.errors import ModelError
+from espo_core.forest import Forest
 from espo_core.loading import ModelSource, load_model, load_tokenizer
+from espo_core.logprobs import Head
 from espo_core.randomness import seed_everything
 
 if TYPE_CHECKING:
     from espo_core.adapters import Adapters
+
+# Logits of two ways to compute the same differ by less.
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,22 +34,36 @@ class Policy:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
+    spec: ModelSpec
     adapters: Adapters | None = None
 
     @property
     def device(self) -> torch.device:
-        return self.weight.device
+        return self.model.device
 
     @property
     def weight(self) -> Tensor:
-        """[V, H] output weight."""
-        weight: Tensor = self.model.get_output_embeddings().weight  # type: ignore[no-untyped-call]
+        """[V, H] output weight, that of an adapted output layer included."""
+        layer = self.model.get_output_embeddings()  # type: ignore[no-untyped-call]
+        weight: Tensor = layer.weight if self.adapters is None else self.adapters.weight_of(layer)
         return weight
+
+    def head(self, temperature: float = 1.0) -> Head:
+        """The output layer under a temperature."""
+        config = self.model.config
+        scale = getattr(config, "logit_scale", None) or 1 / (getattr(config, "logits_scaling", None) or 1)
+        cap = getattr(config, "final_logit_softcapping", None)
+        return Head(weight=self.weight, scale=scale, cap=cap, temperature=temperature)
 
     @property
     def vocab_size(self) -> int:
         """V, the rows of the output weight."""
         return int(self.weight.shape[0])
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+        return self.weight.dtype
 
     @property
     def eos_ids(self) -> list[int]:
@@ -57,10 +78,29 @@ class Policy:
         given = (self.tokenizer.pad_token_id, *self.eos_ids, 0)
         return int(next(one for one in given if one is not None))
 
-    def hidden(self, **inputs: Any) -> Tensor:
-        """[B, L, H] last hidden states below the output layer."""
-        states: Tensor = self.model.base_model(**inputs).last_hidden_state
+    def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
+        """[N, H] last hidden states below the output layer.
+
+        Args:
+            ids: [N] int64 tokens of any number of sequences.
+            positions: [N] int64 place of each in its sequence.
+            layout: which of them see which.
+        """
+        output = self.model.base_model(
+            input_ids=ids[None], position_ids=positions[None], layout=layout, use_cache=False
+        )
+        states: Tensor = output.last_hidden_state[0]
         return states
+
+    def read(self, forest: Forest) -> Tensor:
+        """[N, H] states of the nodes of a forest."""
+        return self.states(forest.ids, forest.positions, forest)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Matrix products in bfloat16 where the job asks for it."""
+        if not self.spec.autocast:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """Parameters that get a gradient, by name."""
@@ -93,7 +133,7 @@ def load_policy(spec: ModelSpec, *, folder: Path | None, device: torch.device, s
     model = load_model(source, dtype=spec.dtype)
     nn.Module.to(model, device)
     nn.Module.eval(model)
-    policy = Policy(model=model, tokenizer=tokenizer, adapters=_adapters(model, spec.lora, seed))
+    policy = Policy(model=model, tokenizer=tokenizer, spec=spec, adapters=_adapters(model, spec.lora, seed))
     _check(policy, source)
     return policy
 
@@ -110,22 +150,36 @@ def _adapters(model: PreTrainedModel, lora: Lora | None, seed: int) -> Adapters 
 
 
 def _check(policy: Policy, source: ModelSource) -> None:
-    """Raise ModelError unless responses can end and the output layer is a plain product."""
+    """Raise ModelError unless responses can end, and we compute logits as the model does."""
     if not policy.eos_ids:
         raise ModelError(
             f"model {source.name!r} names no end-of-sequence token",
             hint="Set eos_token in its tokenizer_config.json or eos_token_id in its generation_config.json.",
         )
-    with torch.no_grad():
-        ids = torch.arange(min(8, policy.vocab_size), device=policy.device)[None]
-        logits = policy.model(input_ids=ids, use_cache=False).logits
-        product = policy.hidden(input_ids=ids, use_cache=False) @ policy.weight.T
-    is_equal = logits.shape == product.shape and torch.allclose(
-        logits, product, rtol=1e-3, atol=1e-3, equal_nan=True
-    )
-    if not is_equal:
+    if not _is_computed_alike(policy):
         raise ModelError(
             f"model {source.name!r} computes its logits in a way that this trainer does not support",
-            hint="Use a model whose output layer is a matrix product without bias, scale or cap, "
-            "such as Llama, Qwen or Mistral.",
+            hint="Use a model with plain attention in every layer and an output layer that is a product, "
+            "scaled or capped: Llama, SmolLM2, Qwen2.5, Qwen3, Mistral, Granite.",
         )
+
+
+@torch.no_grad()
+def _is_computed_alike(policy: Policy) -> bool:
+    """Whether a forest of two sequences gives the logits that the library gives for each."""
+    ids = np.arange(2 * 8).reshape(2, 8) % policy.vocab_size
+    ids[1, :3] = ids[0, :3]
+    forest = Forest(ids, np.array([8, 8]), device=policy.device)
+    ours = policy.head().logits(policy.read(forest)[forest.on_device(forest.paths[forest.order.argsort()])])
+    policy.model.set_attn_implementation("sdpa")
+    try:
+        theirs = policy.model(input_ids=torch.from_numpy(ids).to(policy.device), use_cache=False).logits
+    finally:
+        policy.model.set_attn_implementation(ATTENTION)
+    return ours.shape == theirs.shape and torch.allclose(
+        ours,
+        theirs.to(ours.dtype),
+        rtol=TOLERANCE[policy.dtype],
+        atol=TOLERANCE[policy.dtype],
+        equal_nan=True,
+    )

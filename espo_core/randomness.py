@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+# Positions and rows that one generator draws for.
 BLOCK = 64
 
 
@@ -32,22 +33,28 @@ def seed_everything(seed: int, *purpose: str | int) -> None:
 
 @dataclass(slots=True, kw_only=True)
 class Uniforms:
-    """A uniform number in [0, 1) for each row and position, drawn before the rows are packed anyhow.
+    """A uniform number in [0, 1) for each row and position.
 
-    Position t of row r is always the same number, whatever the batch it is decoded in and however long it
-    gets: blocks of 64 positions have a generator of their own.
+    It is always the same, whatever the batch that the row is decoded in, how many rows there are and how long
+    they get: every 64 rows by 64 positions have a generator of their own.
     """
 
     seed: int
-    rows: int
-    _number: int = field(default=-1, init=False)
-    _block: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)), init=False)
+    _blocks: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict, init=False)
 
-    def column(self, position: int) -> torch.Tensor:
-        """[rows] float64 of one position."""
-        number, offset = divmod(position, BLOCK)
-        if number != self._number:
-            generator = np.random.Generator(np.random.Philox(key=[self.seed, number]))
-            self._block = generator.random((BLOCK, self.rows))
-            self._number = number
-        return torch.from_numpy(self._block[offset])
+    def at(self, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """[n] of these rows at these positions."""
+        numbers = np.empty(len(rows))
+        block_of = np.stack([rows // BLOCK, positions // BLOCK], axis=1)
+        wanted = {(int(row), int(position)) for row, position in np.unique(block_of, axis=0)}
+        for block in wanted:
+            mine = (block_of == block).all(axis=1)
+            numbers[mine] = self._block(*block)[positions[mine] % BLOCK, rows[mine] % BLOCK]
+        self._blocks = {block: self._blocks[block] for block in wanted}
+        return numbers
+
+    def _block(self, row: int, position: int) -> NDArray[np.float64]:
+        if (row, position) not in self._blocks:
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, (row << 32) + position]))
+            self._blocks[row, position] = generator.random((BLOCK, BLOCK))
+        return self._blocks[row, position]

@@ -1,14 +1,63 @@
 """The choice of the next token from its tempered distribution.
 
-Legend: B rows, V vocabulary.
+Legend: M responses, B rows, V vocabulary.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
+from espo_core.forest import Ints
+from espo_core.logprobs import Head
+from espo_core.policy import Policy
 from espo_core.rollout.engine import Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Draws the next token of each response from the state of its row."""
+
+    head: Head
+    sampling: Sampling
+    ends: Tensor
+    """Tokens that end a response."""
+
+    @classmethod
+    def of(cls, policy: Policy, sampling: Sampling) -> Choice:
+        ends = torch.tensor(policy.eos_ids, device=policy.device)
+        return cls(head=policy.head(sampling.temperature), sampling=sampling, ends=ends)
+
+    def __call__(
+        self, hidden: Tensor, row: Ints, taken: Ints, uniform: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[M] tokens, their log-probability under the whole distribution, and its entropy in nats.
+
+        Args:
+            hidden: [B, H].
+            row: [M] of each response.
+            taken: [M] tokens that each has.
+            uniform: [M] float64 in [0, 1).
+        """
+        logp = torch.log_softmax(self.head.logits(hidden), dim=-1)
+        entropy = -torch.linalg.vecdot(logp.exp(), logp.clamp_min(torch.finfo(logp.dtype).min))
+        if len(row) != len(hidden) or (row[1:] < row[:-1]).any():
+            place = torch.from_numpy(row).to(hidden.device)
+            logp, entropy = logp.index_select(0, place), entropy.index_select(0, place)
+        allowed = self._without_early_ends(logp, taken)
+        tokens = choose(allowed, uniform.to(hidden.device), self.sampling)
+        return tokens, logp.gather(1, tokens[:, None])[:, 0], entropy
+
+    def _without_early_ends(self, logp: Tensor, taken: Ints) -> Tensor:
+        is_early = taken < self.sampling.min_new_tokens
+        if not is_early.any():
+            return logp
+        early = torch.from_numpy(is_early.nonzero()[0]).to(logp.device)
+        allowed = logp.clone()
+        allowed[early[:, None], self.ends] = -torch.inf
+        return allowed
 
 
 def choose(logp: Tensor, uniform: Tensor, sampling: Sampling) -> Tensor:

@@ -29,6 +29,10 @@ class Sampling:
     """0 is off."""
     is_greedy: bool = False
     """Always the likeliest token."""
+    min_new_tokens: int = 0
+    """Tokens that a response has at least."""
+    stop: tuple[str, ...] = ()
+    """Strings that end a response, which keeps them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -80,6 +84,12 @@ class Rollout:
 class RolloutEngine(Protocol):
     """Samples responses."""
 
-    def generate(self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int) -> Rollout:
-        """G responses to each prompt; the same for the same seed, whatever else is decoded beside them."""
+    def generate(
+        self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
+    ) -> Rollout:
+        """G responses to each prompt; the same for the same seed, whatever else is decoded beside them.
+
+        Args:
+            first: number of the first response, where these are a part of all that the seed is for.
+        """
         ...

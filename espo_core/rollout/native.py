@@ -1,190 +1,198 @@
 """The native engine: batched decoding on any device with the very weights that are trained.
 
-Each prompt is encoded once and its keys and values are copied to its G responses; finished responses leave
-the batch. Prompts are padded on the left, so that all rows write the same column of the cache.
+A row of the batch is a history, not a response: a prompt is one row until its responses differ, and those
+that begin alike stay one row for as long as they do. Finished rows leave, and waiting prompts enter once
+all their responses have room.
 
-Legend: N prompts, G responses a prompt, B rows being decoded, P padded prompt length, L columns.
+Legend: N prompts, G responses a prompt, M open responses, B rows being decoded, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from espo_core.logprobs import entropy_of, tempered_logits
+from espo_core.attention import Layout
+from espo_core.forest import Forest, Ints
 from espo_core.policy import Policy
 from espo_core.randomness import Uniforms
-from espo_core.rollout.cache import DecodeCache
-from espo_core.rollout.choose import choose
+from espo_core.rollout.cache import DecodeCache, Prefill, Shape, SharedPromptCache
+from espo_core.rollout.choose import Choice
 from espo_core.rollout.engine import Rollout, Sampling, Tokens
+from espo_core.rollout.fused import FusedModel, is_fusable
+from espo_core.rollout.record import Record
+from espo_core.rollout.stopping import Stopping
 
-# A wave has as many prompts as fit here with all their responses at the limit. Fixed on a CPU, so that a run
-# does not depend on what else the machine holds in memory.
+# Rows are decoded together as long as they fit here at the limit. Fixed on a CPU, so that a run does not
+# depend on what else the machine holds in memory.
 CPU_CACHE_BYTES = 1 << 30
-GROWTH = 64  # columns; the cache grows by half its length, and at least by this
 # Compacting copies the whole cache: it waits until a fifth of the rows is done.
 COMPACT_BELOW = 0.8
+# A prompt of so many tokens is kept once for its rows; a shorter one is cheaper to copy than to look up.
+SHARE_FROM = 64
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Model(Protocol):
+    def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor: ...
+
+
 class NativeEngine:
     """Decodes with the policy itself."""
 
-    policy: Policy
+    def __init__(self, *, policy: Policy) -> None:
+        self.policy = policy
 
     @torch.no_grad()
-    def generate(self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int) -> Rollout:
+    def generate(
+        self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
+    ) -> Rollout:
         """G responses to each prompt."""
-        uniforms = Uniforms(seed=seed, rows=len(prompts) * sampling.responses)
-        size = prompts_per_wave(self.policy, prompts, sampling)
-        waves = [
-            _Wave(self.policy, prompts[start : start + size], sampling).decode(uniforms, first=start)
-            for start in range(0, len(prompts), size)
-        ]
-        return Rollout.joined(waves)
+        model = FusedModel(self.policy) if self._is_fusable else self.policy
+        decoding = _Decoding(self.policy, model, sampling, prompts)
+        return decoding.run(Uniforms(seed=seed), first=first)
+
+    @cached_property
+    def _is_fusable(self) -> bool:
+        return is_fusable(self.policy)
 
 
-@dataclass(slots=True)
-class _Record:
-    """What was sampled, in the order of decoding: a tensor over the rows of the batch for each position."""
+class _Decoding:
+    """Prompts on their way to responses."""
 
-    rows: list[Tensor] = field(default_factory=list)
-    is_open: list[Tensor] = field(default_factory=list)
-    tokens: list[Tensor] = field(default_factory=list)
-    logp: list[Tensor] = field(default_factory=list)
-    entropy: list[Tensor] = field(default_factory=list)
+    def __init__(self, policy: Policy, model: _Model, sampling: Sampling, prompts: Sequence[Tokens]) -> None:
+        self._policy, self._model, self._sampling, self._prompts = policy, model, sampling, prompts
+        self._choice = Choice.of(policy, sampling)
+        self._stopping = Stopping(policy, sampling)
+        self._record = Record()
+        longest = max(len(prompt) for prompt in prompts)
+        shape = cache_shape(policy)
+        self._room = rows_that_fit(shape, longest + sampling.max_new_tokens)
+        self._cache = SharedPromptCache(shape) if longest >= SHARE_FROM else DecodeCache(shape)
+        self._waiting = 0
+        """The first prompt that has not entered."""
+        self._hidden = torch.empty(0)
+        """[B, H] state of each row after its last token."""
+        self._response, self._row, self._taken = (np.zeros(0, dtype=np.int64) for _ in range(3))
+        """[M] each: the response, its row, and how many tokens it has."""
 
-    def add(self, **position: Tensor) -> None:
-        """Notes the rows of one position, field by field."""
-        for name, value in position.items():
-            getattr(self, name).append(value)
+    def run(self, uniforms: Uniforms, *, first: int) -> Rollout:
+        """The responses; `first` is the number of the first among those that the uniform numbers are for."""
+        self._admit()
+        while len(self._response):
+            uniform = torch.from_numpy(uniforms.at(self._response + first, self._taken))
+            tokens, logp, entropy = self._choice(self._hidden, self._row, self._taken, uniform)
+            self._record.add(response=self._response, tokens=tokens, logp=logp, entropy=entropy)
+            self._advance(tokens.cpu().numpy())
+        is_truncated = self._stopping.truncated(len(self._prompts) * self._sampling.responses)
+        return self._record.packed(is_truncated, device=self._policy.device)
 
-    def packed(self, *, responses: int, is_truncated: Tensor) -> Rollout:
-        """The responses end to end."""
-        is_open = torch.cat(self.is_open)
-        rows = torch.cat(self.rows)[is_open]
-        order = rows.argsort(stable=True)
-        tokens, logp, entropy = (
-            torch.cat(part)[is_open][order] for part in (self.tokens, self.logp, self.entropy)
+    def _advance(self, tokens: Ints) -> None:
+        """Goes on with the responses that these tokens do not end, and with waiting prompts."""
+        self._taken = self._taken + 1
+        is_open = ~self._stopping.ended(self._response, self._taken, tokens)
+        self._response, self._taken, tokens = self._response[is_open], self._taken[is_open], tokens[is_open]
+        if len(tokens):
+            self._step(self._branch(self._row[is_open], tokens), tokens)
+        else:
+            self._cache.keep(np.zeros(0, dtype=np.int64))
+            self._hidden = self._hidden[:0]
+        self._admit()
+
+    def _branch(self, rows: Ints, tokens: Ints) -> Ints:
+        """[M] rows after each history has become one for each of its next tokens."""
+        histories, row_of = np.unique(rows * self._policy.vocab_size + tokens, return_inverse=True)
+        parents = histories // self._policy.vocab_size
+        is_further = np.concatenate([[False], parents[1:] == parents[:-1]])
+        further = int(is_further.sum())
+        free = np.setdiff1d(np.arange(self._cache.rows + further), parents)[:further]
+        place = parents.copy()
+        place[is_further] = free
+        self._cache.branch(parents[is_further], free)
+        if len(place) < COMPACT_BELOW * self._cache.rows:
+            kept = np.sort(place)
+            self._cache.keep(kept)
+            place = np.searchsorted(kept, place)
+        moved: Ints = place[row_of]
+        return moved
+
+    def _step(self, rows: Ints, tokens: Ints) -> None:
+        """Runs the last tokens through the model."""
+        ids, positions = (np.zeros(self._cache.rows, dtype=np.int64) for _ in range(2))
+        ids[rows] = tokens
+        positions[rows] = self._taken - 1 + self._prompt_lengths[self._response // self._sampling.responses]
+        self._cache.open_column()
+        device = self._policy.device
+        self._hidden = self._model.states(
+            torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), self._cache
         )
-        return Rollout(
-            tokens=tokens,
-            logp=logp,
-            entropy=entropy,
-            lengths=torch.bincount(rows, minlength=responses),
-            is_truncated=is_truncated,
-        )
+        self._row = rows
+
+    def _admit(self) -> None:
+        """Lets in the prompts whose responses all have room; at least one where nothing is being decoded."""
+        group = self._sampling.responses
+        fitting = (self._room - len(self._response)) // group
+        count = min(len(self._prompts) - self._waiting, max(fitting, 0 if len(self._response) else 1))
+        if count > 0:
+            entered = np.arange(self._waiting, self._waiting + count)
+            self._waiting += count
+            rows = self._prefill(entered)
+            self._response = np.concatenate(
+                [self._response, (entered[:, None] * group + np.arange(group)).ravel()]
+            )
+            self._row = np.concatenate([self._row, rows.repeat(group)])
+            self._taken = np.concatenate([self._taken, np.zeros(count * group, dtype=np.int64)])
+
+    def _prefill(self, entered: Ints) -> Ints:
+        """[n] rows of the prompts, which now have their states; equal prompts are one row."""
+        given = [tuple(self._prompts[index]) for index in entered]
+        distinct = list(dict.fromkeys(given))
+        lengths = np.array([len(prompt) for prompt in distinct])
+        ids = np.zeros((len(distinct), lengths.max()), dtype=np.int64)
+        for row, prompt in enumerate(distinct):
+            ids[row, : len(prompt)] = prompt
+        forest = Forest(ids, lengths, device=self._policy.device)
+        layout = Prefill(forest)
+        states = self._model.states(forest.ids, forest.positions, layout)
+        paths = forest.paths[forest.order.argsort()]
+        rows = self._cache.rows + np.arange(len(distinct))
+        slots = self._cache.rows + (len(entered) * self._sampling.responses)
+        self._cache.admit(layout.read(_to_the_right(paths, lengths)), lengths, slots=slots)
+        last = forest.on_device(paths[np.arange(len(distinct)), lengths - 1])
+        entering = states.index_select(0, last)
+        self._hidden = torch.cat([self._hidden, entering]) if len(self._hidden) else entering
+        place = dict(zip(distinct, rows.tolist(), strict=True))
+        return np.array([place[prompt] for prompt in given])
+
+    @cached_property
+    def _prompt_lengths(self) -> Ints:
+        return np.array([len(prompt) for prompt in self._prompts])
 
 
-class _Wave:
-    """Prompts that are decoded together. `rows` are the responses that are still in the batch."""
-
-    def __init__(self, policy: Policy, prompts: Sequence[Tokens], sampling: Sampling) -> None:
-        self._policy, self._sampling = policy, sampling
-        self._eos = torch.tensor(policy.eos_ids, device=policy.device)
-        ids, mask = left_padded(prompts, policy)
-        self._limit = ids.shape[1] + sampling.max_new_tokens
-        self._cache = DecodeCache(policy.model.config.num_hidden_layers)
-        self._length = mask.sum(1)
-        self._mask = None if bool(mask.all()) else mask
-        hidden = self._prefill(ids)
-        self.rows = torch.arange(len(prompts) * sampling.responses, device=policy.device)
-        self._keep(self.rows // sampling.responses)
-        self.hidden = hidden[self.rows // sampling.responses]
-
-    def decode(self, uniforms: Uniforms, *, first: int) -> Rollout:
-        """The responses; `first` is the wave's first prompt among all."""
-        record, responses = _Record(), len(self.rows)
-        is_truncated = torch.ones(responses, dtype=torch.bool, device=self.rows.device)
-        is_open = is_truncated[self.rows]
-        for position in range(self._sampling.max_new_tokens):
-            tokens, logp, entropy = self._sample(uniforms.column(position), first)
-            record.add(rows=self.rows, is_open=is_open, tokens=tokens, logp=logp, entropy=entropy)
-            is_open = is_open & ~torch.isin(tokens, self._eos)
-            if not is_open.any() or position + 1 == self._sampling.max_new_tokens:
-                break
-            is_open = self._advance(tokens, is_open)
-        is_truncated[:] = False
-        is_truncated[self.rows[is_open]] = True
-        return record.packed(responses=responses, is_truncated=is_truncated)
-
-    def _prefill(self, ids: Tensor) -> Tensor:
-        """[N, H] states after the prompts."""
-        return self._policy.hidden(
-            input_ids=ids,
-            attention_mask=self._mask,
-            position_ids=None if self._mask is None else (self._mask.cumsum(1) - 1).clamp_min(0),
-            past_key_values=self._cache,
-            use_cache=True,
-        )[:, -1]
-
-    def _sample(self, uniform: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        """[B] tokens with their log-probability and the entropy before them."""
-        logits = tempered_logits(self.hidden, self._policy.weight, self._sampling.temperature)
-        logp = torch.log_softmax(logits, dim=-1)
-        mine = uniform.to(self.rows.device)[self.rows + first * self._sampling.responses]
-        tokens = choose(logp, mine, self._sampling)
-        return tokens, logp.gather(1, tokens[:, None])[:, 0], entropy_of(logp)
-
-    def _advance(self, tokens: Tensor, is_open: Tensor) -> Tensor:
-        """Runs the last tokens through the model; returns which of the rows now in the batch are open."""
-        if is_open.sum() < COMPACT_BELOW * len(is_open):
-            kept = is_open.nonzero()[:, 0]
-            self.rows, tokens, is_open = self.rows[kept], tokens[kept], is_open[kept]
-            self._keep(kept)
-        elif self._cache.is_full:
-            self._keep(torch.arange(len(self.rows), device=self.rows.device))
-        self.hidden = self._policy.hidden(
-            input_ids=tokens[:, None],
-            attention_mask=self._decode_mask(),
-            position_ids=self._length[:, None],
-            past_key_values=self._cache,
-            use_cache=True,
-        )[:, -1]
-        self._length = self._length + 1
-        return is_open
-
-    def _decode_mask(self) -> Tensor | None:
-        """[B, 1, 1, L] columns that a row reads, the one being written included; None where it reads all."""
-        if self._mask is None:
-            return None
-        return self._mask[:, None, None, : self._cache.length + 1]
-
-    def _keep(self, rows: Tensor) -> None:
-        """Makes the batch consist of these of its rows."""
-        length = self._cache.length
-        columns = min(self._limit, length + max(GROWTH, length // 2))
-        self._cache.rebuild(rows, columns)
-        self._length = self._length[rows]
-        if self._mask is not None:
-            known = self._mask[rows, :length]
-            self._mask = torch.nn.functional.pad(known, (0, columns - length), value=True)
+def _to_the_right(paths: Ints, lengths: Ints) -> Ints:
+    """[n, P] the same filled up on the left."""
+    column = np.arange(paths.shape[1]) - (paths.shape[1] - lengths[:, None])
+    return np.take_along_axis(paths, column.clip(0), axis=1)
 
 
-def left_padded(prompts: Sequence[Tokens], policy: Policy) -> tuple[Tensor, Tensor]:
-    """[N, P] token ids and the bool mask of those that are not padding."""
-    width = max(len(prompt) for prompt in prompts)
-    ids = [[policy.pad_id] * (width - len(prompt)) + list(prompt) for prompt in prompts]
-    mask = [[False] * (width - len(prompt)) + [True] * len(prompt) for prompt in prompts]
-    return torch.tensor(ids, device=policy.device), torch.tensor(mask, device=policy.device)
-
-
-def prompts_per_wave(policy: Policy, prompts: Sequence[Tokens], sampling: Sampling) -> int:
-    """How many prompts are decoded together, at least one."""
+def cache_shape(policy: Policy) -> Shape:
+    """Size of a token's keys and values."""
     config = policy.model.config
     heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    token_bytes = 2 * config.num_hidden_layers * heads * size * policy.weight.element_size()
-    columns = max(len(prompt) for prompt in prompts) + sampling.max_new_tokens
-    fitting: int = _cache_bytes(policy.device) // (token_bytes * columns * sampling.responses)
-    return max(1, fitting)
+    return Shape(
+        layers=config.num_hidden_layers, heads=heads, size=size, dtype=policy.dtype, device=policy.device
+    )
 
 
-def _cache_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return int(free) // 2
-    return CPU_CACHE_BYTES
+def rows_that_fit(shape: Shape, columns: int) -> int:
+    """How many rows of so many columns are decoded together."""
+    budget = CPU_CACHE_BYTES
+    if shape.device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(shape.device)
+        budget = int(free) // 2
+    return budget // (shape.token_bytes * columns)

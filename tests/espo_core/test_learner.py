@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -66,7 +67,7 @@ def naive_gradient(policy: Policy, seen: Experience, name: str) -> dict[str, tor
     parts, entropies = [], []
     for index in range(16):
         start, length = int(seen.prompt_lengths[index]), int(seen.lengths[index])
-        ids = seen.ids[index : index + 1, : start + length]
+        ids = torch.from_numpy(seen.ids[index : index + 1, : start + length])
         logp = policy.model(input_ids=ids).logits[0, start - 1 : -1].log_softmax(-1)
         parts.append(logp.gather(1, ids[0, start:, None])[:, 0])
         entropies.append(-(logp.exp() * logp).sum(-1))
@@ -109,10 +110,11 @@ def test_micro_batches_change_rounding_only(policy: Policy) -> None:
 
 def test_parts_are_bounded_and_hold_each_response_once(policy: Policy) -> None:
     seen = experience(policy)
-    parts = list(micro_batches(seen, torch.arange(16), max_tokens=40))
-    assert sorted(torch.cat(parts).tolist()) == list(range(16))
-    assert all(len(part) * int(seen.widths[part].max()) <= 40 for part in parts)
-    assert len(list(micro_batches(seen, torch.arange(16), max_tokens=1))) == 16
+    parts = list(micro_batches(seen, np.arange(16), max_tokens=40))
+    assert sorted(np.concatenate([part.responses for part in parts]).tolist()) == list(range(16))
+    assert 1 < len(parts) < 16
+    assert all(part.forest.nodes <= 40 for part in parts)
+    assert len(list(micro_batches(seen, np.arange(16), max_tokens=1))) == 16
 
 
 def test_mini_batches_take_whole_groups_once_an_epoch(policy: Policy) -> None:
