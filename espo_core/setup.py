@@ -16,7 +16,7 @@ from espo_contracts.job import JobSpec
 from espo_contracts.rollout import RolloutSpec
 from espo_contracts.spec import ResourceSpec
 from espo_core.algorithms import get_algorithm
-from espo_core.checkpoint import TrainingState, load_training_state
+from espo_core.checkpoint import TrainingState, load_training_state, under
 from espo_core.data import PromptData, load_data
 from espo_core.errors import CheckpointError, ConfigError, DataError
 from espo_core.evaluate import Evaluator
@@ -25,6 +25,7 @@ from espo_core.learner import Learner
 from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser, check_tensors
 from espo_core.overlong import OverlongPenalty
+from espo_core.pipeline import ROLLOUT_TENSORS, InTurn, Pipeline, RolloutSource, sampling_copy
 from espo_core.policy import Policy, load_policy
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
@@ -54,7 +55,7 @@ class Run:
     policy: Policy
     data: PromptData
     objective: Objective
-    gatherer: Gatherer
+    rollouts: RolloutSource
     overlong: OverlongPenalty
     optimiser: Optimiser
     learner: Learner
@@ -62,10 +63,9 @@ class Run:
     steps_done: int = 0
 
     def tensors(self) -> dict[str, Tensor]:
-        """The tensors of the training state."""
+        """The tensors of the training state, beside those of the rollouts."""
         tensors = {f"optimiser/{name}": one for name, one in self.optimiser.state().items()}
         tensors |= {f"objective/{name}": one for name, one in self.objective.state().items()}
-        tensors |= {f"sampler/{name}": one for name, one in self.gatherer.sampler.tensors().items()}
         if self.policy.adapters is not None:
             adapters = self.policy.trainable().items()
             tensors |= {f"adapter/{name}": one.detach() for name, one in adapters}
@@ -77,20 +77,16 @@ class Run:
         Raises:
             CheckpointError: the state is not one of this run.
         """
-        self.gatherer.sampler.restore(state.sampler, _under("sampler/", tensors))
-        check_tensors(tensors, self.tensors(), what="training state")
-        self.optimiser.restore(_under("optimiser/", tensors))
-        self.objective = self.objective.restored(_under("objective/", tensors))
+        self.rollouts.restore(state, tensors)
+        trained = {name: one for name, one in tensors.items() if not name.startswith(ROLLOUT_TENSORS)}
+        check_tensors(trained, self.tensors(), what="training state")
+        self.optimiser.restore(under("optimiser/", tensors))
+        self.objective = self.objective.restored(under("objective/", tensors))
         if self.policy.adapters is not None:
             with torch.no_grad():
                 for name, one in self.policy.trainable().items():
                     one.copy_(tensors[f"adapter/{name}"])
         self.steps_done = state.step
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin with the prefix, without it."""
-    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def prepare_run(inputs: RunInputs) -> Run:
@@ -164,6 +160,8 @@ def sampling_of(spec: RolloutSpec) -> Sampling:
         temperature=spec.temperature,
         top_p=spec.top_p,
         top_k=spec.top_k,
+        min_new_tokens=spec.min_new_tokens,
+        stop=tuple(spec.stop),
     )
 
 
@@ -209,23 +207,12 @@ def _assembled(
     verifiers: Sequence[WeightedVerifier],
 ) -> Run:
     spec = inputs.spec
-    engine = NativeEngine(policy=policy)
     optimiser = Optimiser(policy.trainable(), spec.optimiser)
     return Run(
         policy=policy,
         data=data,
         objective=objective,
-        gatherer=Gatherer(
-            policy=policy,
-            engine=engine,
-            prompts=data.train,
-            sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
-            verifiers=verifiers,
-            spec=spec.rollout,
-            sampling=sampling_of(spec.rollout),
-            seed=spec.seed,
-            is_dynamic=is_dynamic(spec),
-        ),
+        rollouts=_rollouts(spec, policy, data, verifiers),
         overlong=overlong_of(spec.rollout),
         optimiser=optimiser,
         learner=Learner(
@@ -236,8 +223,29 @@ def _assembled(
             seed=spec.seed,
             reference=_reference(inputs, policy, objective),
         ),
-        evaluator=_evaluator(spec, policy, engine, data),
+        evaluator=_evaluator(spec, policy, NativeEngine(policy=policy), data),
     )
+
+
+def _rollouts(
+    spec: JobSpec, policy: Policy, data: PromptData, verifiers: Sequence[WeightedVerifier]
+) -> RolloutSource:
+    staleness = spec.rollout.max_staleness
+    sampling = sampling_copy(policy) if staleness else policy
+    gatherer = Gatherer(
+        policy=sampling,
+        engine=NativeEngine(policy=sampling),
+        prompts=data.train,
+        sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
+        verifiers=verifiers,
+        spec=spec.rollout,
+        sampling=sampling_of(spec.rollout),
+        seed=spec.seed,
+        is_dynamic=is_dynamic(spec),
+    )
+    if not staleness:
+        return InTurn(gatherer=gatherer)
+    return Pipeline(gatherer, trained=policy, staleness=staleness, steps=spec.schedule.steps)
 
 
 def _evaluator(spec: JobSpec, policy: Policy, engine: RolloutEngine, data: PromptData) -> Evaluator:
