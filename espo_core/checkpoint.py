@@ -1,8 +1,8 @@
 """Checkpoints: a Hugging Face folder plus what a run needs to continue as if it had never stopped.
 
 training_state.json holds step, seed and the sampler's place; training_state.safetensors the optimiser's
-moments and the adapters. Every random number derives from seed and step (randomness.py), so there is no
-random state to keep.
+moments and the adapters; both hold what was sampled ahead (pending.py). Every random number derives from seed
+and step (randomness.py), so there is no random state to keep.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor
 
 from espo_contracts.events import FileEntry
 from espo_core.errors import CheckpointError
+from espo_core.pending import PendingRollout
 from espo_core.policy import Policy
 from espo_core.samplers.base import SamplerState
 
@@ -37,6 +38,8 @@ class TrainingState(BaseModel):
     """Steps done."""
     seed: int
     sampler: SamplerState
+    pending: list[PendingRollout] = Field(default_factory=list, max_length=8)
+    """Of the steps that follow, in their order."""
 
 
 def checkpoint_folder(work_dir: Path, step: int) -> Path:
@@ -78,6 +81,11 @@ def load_training_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]
         return state, load_file(folder / TENSORS)
     except (OSError, ValidationError, SafetensorError) as error:
         raise CheckpointError(f"{folder.name} cannot be resumed: {error}") from error
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
 
 
 def newest_checkpoint(work_dir: Path) -> Path | None:

@@ -16,11 +16,11 @@ from espo_core.evaluate import decoded
 from espo_core.policy import Policy
 from espo_core.prompts import Prompt
 from espo_core.randomness import derived_seed
-from espo_core.rewards import heaviest, score_responses
+from espo_core.rewards import Scored, heaviest, score_responses
 from espo_core.rollout.engine import Rollout, RolloutEngine, Sampling
 from espo_core.samplers import PromptSampler
 from espo_core.samplers.dynamic import Gathered, Gathering
-from espo_core.verifiers import WeightedVerifier
+from espo_core.verifiers import Score, WeightedVerifier
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,18 +48,31 @@ class Gatherer:
             NonFiniteLossError: a log-probability is not a number.
             VerifierError: no response could be judged.
         """
-        gathering = Gathering(wanted=self.spec.prompts_per_step, is_dynamic=self.is_dynamic)
+        gathering = self._gathering()
         for number in range(self.spec.max_sampling_rounds):
             places = self.sampler.next(gathering.missing)
             answers = self._answered([self.prompts[place] for place in places], step, number)
             right, judged = answers.outcomes(heaviest(self.verifiers))
             self.sampler.observe(places, right=right, judged=judged)
-            gathering.rounds.append(answers)
+            gathering.add(places, answers)
             if not gathering.missing:
                 break
         gathered = gathering.result()
         gathered.sampled.scored.checked()
         return gathered
+
+    def gathered_before(
+        self, rollout: Rollout, scores: list[Score], *, places: list[int], rounds: int
+    ) -> Gathered:
+        """What was gathered of the prompts at these places, from what a checkpoint keeps of it."""
+        scored = Scored(completions=decoded(self.policy, rollout.split()), scores=scores)
+        prompts = [self.prompts[place] for place in places]
+        gathering = self._gathering()
+        gathering.add(places, Answers(prompts=prompts, rollout=rollout, scored=scored))
+        return gathering.result(rounds=rounds)
+
+    def _gathering(self) -> Gathering:
+        return Gathering(wanted=self.spec.prompts_per_step, is_dynamic=self.is_dynamic)
 
     def _answered(self, prompts: Sequence[Prompt], step: int, number: int) -> Answers:
         rollout = self._sampled(prompts, step, number)

@@ -48,18 +48,24 @@ class Trainer:
             EspoError: the run cannot go on; the error says why and what to do.
         """
         run = self._start()
-        for step in range(run.steps_done + 1, self._spec.schedule.steps + 1):
-            seed_everything(self._spec.seed, "step", step)
-            watch = Stopwatch()
-            gathered = self._gather(run, step)
-            turn = self._judge(run, gathered.kept, step)
-            watch.lap("rollout")
-            learned = self._learn(run, turn)
-            watch.lap("update")
-            metrics = gathered_metrics(gathered) | run.overlong.metrics(gathered.sampled.rollout)
-            metrics |= turn.metrics() | learned | resource_metrics(gathered, watch, run.policy.device)
-            self._report(run, turn, metrics)
-            self._save_if_due(run, step, metrics)
+        with run.rollouts.running(run.steps_done):
+            for step in range(run.steps_done + 1, self._spec.schedule.steps + 1):
+                self._step(run, step)
+
+    def _step(self, run: Run, step: int) -> None:
+        seed_everything(self._spec.seed, "step", step)
+        watch = Stopwatch()
+        gathered = self._gather(run, step)
+        turn = self._judge(run, gathered.kept, step)
+        watch.lap("rollout")
+        learned = self._learn(run, turn)
+        run.rollouts.follow(step)
+        watch.lap("update")
+        metrics = gathered_metrics(gathered) | run.overlong.metrics(gathered.sampled.rollout)
+        metrics |= turn.metrics() | learned | resource_metrics(gathered, watch, run.policy.device)
+        metrics |= run.rollouts.metrics()
+        self._report(run, turn, metrics)
+        self._save_if_due(run, step, metrics)
 
     def _start(self) -> Run:
         run = prepare_run(self._inputs)
@@ -71,7 +77,7 @@ class Trainer:
         return run
 
     def _gather(self, run: Run, step: int) -> Gathered:
-        gathered = run.gatherer.gather(step)
+        gathered = run.rollouts.take(step)
         for warning in gathered.sampled.scored.warnings():
             self._warn(warning)
         return gathered
@@ -116,8 +122,9 @@ class Trainer:
         every, is_last = self._spec.schedule.checkpoint_every, step == self._spec.schedule.steps
         if not is_last and (not every or step % every):
             return
-        state = TrainingState(step=step, seed=self._spec.seed, sampler=run.gatherer.sampler.state())
-        files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors())
+        ahead = run.rollouts.state(step)
+        state = TrainingState(step=step, seed=self._spec.seed, sampler=ahead.sampler, pending=ahead.pending)
+        files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors() | ahead.tensors)
         told = finite(step, checkpoint_metrics(metrics))
         self._emit(Checkpoint(step=step, files=files, metrics=told.values))
 

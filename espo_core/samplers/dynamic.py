@@ -6,7 +6,10 @@ its place, for a bounded number of rounds; the step then trains on the prompts t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from espo_core.answers import Answers
 
@@ -15,6 +18,8 @@ from espo_core.answers import Answers
 class Gathered:
     """What the rounds of one step brought."""
 
+    places: Sequence[int]
+    """Of every prompt that was asked, in the data."""
     sampled: Answers
     """Every prompt that was asked."""
     kept: Answers
@@ -30,23 +35,30 @@ class Gathering:
     """Prompts to train on."""
     is_dynamic: bool
     """Count only prompts with contrast."""
-    rounds: list[Answers] = field(default_factory=list)
+    _places: list[int] = field(default_factory=list, init=False)
+    _rounds: list[Answers] = field(default_factory=list, init=False)
+
+    def add(self, places: Sequence[int], answers: Answers) -> None:
+        """Takes in a round: places in the data, and the answers to the prompts there."""
+        self._places += places
+        self._rounds.append(answers)
 
     @property
     def missing(self) -> int:
         """Prompts to ask in the next round."""
-        return self.wanted - sum(self._count(answers) for answers in self.rounds)
+        return self.wanted - sum(self._count(answers) for answers in self._rounds)
 
-    def result(self) -> Gathered:
-        """What the rounds brought."""
-        sampled = Answers.joined(self.rounds)
+    def result(self, *, rounds: int | None = None) -> Gathered:
+        """What the rounds brought; `rounds` is their number where one stands for several."""
+        sampled = Answers.joined(self._rounds)
         kept = self._kept(sampled) if self.is_dynamic else sampled
-        return Gathered(sampled=sampled, kept=kept, rounds=len(self.rounds))
+        return Gathered(places=self._places, sampled=sampled, kept=kept, rounds=rounds or len(self._rounds))
 
     def _kept(self, sampled: Answers) -> Answers:
-        """The prompts with contrast; where none has any the first round, from which nothing is learned."""
+        """The prompts with contrast; where none has any those asked first, from which nothing is learned."""
         has_contrast = sampled.has_contrast()
-        return sampled.select(has_contrast) if has_contrast.any() else self.rounds[0]
+        is_first = torch.arange(len(sampled.prompts)) < self.wanted
+        return sampled.select(has_contrast if has_contrast.any() else is_first)
 
     def _count(self, answers: Answers) -> int:
         return int(answers.has_contrast().sum()) if self.is_dynamic else len(answers.prompts)

@@ -14,6 +14,7 @@ from espo_core.prompts import Prompt
 from espo_core.report import Turn
 from espo_core.rewards import Scored
 from espo_core.rollout.engine import Sampling
+from espo_core.rollout.native import NativeEngine
 from espo_core.setup import Run, RunInputs, prepare_run
 from espo_core.verifiers import Score
 from tests.espo_core.tiny import metrics_of, run_job, tiny_job
@@ -32,7 +33,7 @@ def prepared(model: dict[str, Any], tiny_model: Path, tmp_path: Path) -> Run:
 
 def experience(run: Run) -> Experience:
     """Responses of the base model: the same for every run that has not been trained."""
-    rollout = run.gatherer.engine.generate(
+    rollout = NativeEngine(policy=run.policy).generate(
         [prompt.tokens for prompt in PROMPTS], Sampling(responses=2, max_new_tokens=9), seed=0
     )
     scored = Scored(completions=[""] * 6, scores=[Score(reward=0.0, verified=True, parts={})] * 6)

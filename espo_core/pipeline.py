@@ -1,0 +1,299 @@
+"""Where the rollouts of a run come from: in turn with the updates, or ahead of them.
+
+With `rollout.max_staleness` k = 0 a step samples, then updates. With k > 0 a thread samples for the next k
+steps while this one updates:
+
+    thread   [ rollout of step 3 by the weights after step 1 ][ of step 4 by those after step 2 ]…   (k = 1)
+    main     [ update of step 2                              ][ update of step 3                ]…
+
+The rollout of step j is sampled by the weights after step max(0, j − 1 − k), whatever the timing: they are
+copied between two updates and loaded into a second policy, which only samples. So a run still follows from
+its seed bit by bit. One thread makes all rollouts one after another, for what the sampler of prompts hears of
+one decides what the next one asks. At most k + 1 copies of the weights wait their turn; weights that are not
+trained are shared.
+
+The old policy of every ratio is the one that sampled, since its log-probabilities come with the rollout.
+
+A checkpoint after step s keeps the rollouts of steps s + 1 … s + k, which older weights have sampled, and the
+sampler's place after them. That of s + k + 1 is sampled by the weights after s, so it is made again.
+
+It pays where sampling and updating use different devices or cores; where one device is busy with either, they
+only take each other's time.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from espo_core.checkpoint import TrainingState, under
+from espo_core.errors import CheckpointError
+from espo_core.gather import Gatherer
+from espo_core.optim import check_tensors
+from espo_core.pending import PendingRollout, pending_tensors
+from espo_core.policy import Policy
+from espo_core.samplers import PromptSampler, SamplerState
+from espo_core.samplers.dynamic import Gathered
+
+Weights = Mapping[str, Tensor]
+# What the names of a source's tensors in a training state begin with.
+ROLLOUT_TENSORS = ("sampler/", "pending/")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SourceState:
+    """Where a source of rollouts stands after a step, as a checkpoint keeps it."""
+
+    sampler: SamplerState
+    pending: list[PendingRollout]
+    tensors: dict[str, Tensor]
+
+
+class RolloutSource(Protocol):
+    """Gives each step its rollout."""
+
+    def running(self, done: int) -> AbstractContextManager[None]:
+        """Makes rollouts while the context is open; `done` steps were trained before."""
+        ...
+
+    def take(self, step: int) -> Gathered:
+        """The rollout of the next step.
+
+        Raises:
+            EspoError: it could not be made.
+        """
+        ...
+
+    def follow(self, step: int) -> None:
+        """Takes note that the policy has been trained on this step."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """What the rollout last taken tells of its making."""
+        ...
+
+    def state(self, step: int) -> SourceState:
+        """Where it stands after this step, the last that was taken."""
+        ...
+
+    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from a checkpoint.
+
+        Raises:
+            CheckpointError: it is not one of this run.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InTurn:
+    """Makes each rollout when it is asked for, by the weights of that moment."""
+
+    gatherer: Gatherer
+
+    def running(self, done: int) -> AbstractContextManager[None]:
+        """Nothing runs."""
+        return nullcontext()
+
+    def take(self, step: int) -> Gathered:
+        """The rollout of the next step."""
+        return self.gatherer.gather(step)
+
+    def follow(self, step: int) -> None:
+        """Does nothing: the policy that samples is the one that is trained."""
+
+    def metrics(self) -> dict[str, float]:
+        """Nothing: it is not stale, and its making is a part of the step."""
+        return {}
+
+    def state(self, step: int) -> SourceState:
+        """Where it stands after this step."""
+        sampler = self.gatherer.sampler
+        return SourceState(sampler=sampler.state(), pending=[], tensors=_memory(sampler))
+
+    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from a checkpoint."""
+        _check_pending(state, staleness=0)
+        _restore_sampler(self.gatherer.sampler, state, tensors)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Made:
+    """A rollout that was made ahead."""
+
+    step: int
+    """Which trains on it."""
+    gathered: Gathered
+    weights: int
+    """The step after which the weights that sampled it were taken."""
+    sampler: SamplerState
+    """The sampler's place after it."""
+    memory: dict[str, Tensor]
+    """What the sampler then remembered, by its names in the training state."""
+    seconds: float
+    """How long it took; NaN where it comes from a checkpoint."""
+
+
+class _StoppedError(Exception):
+    """The run ended while a rollout was made, which nobody waits for."""
+
+
+class Pipeline:
+    """Makes the rollouts of the next steps in a thread."""
+
+    def __init__(self, gatherer: Gatherer, *, trained: Policy, staleness: int, steps: int) -> None:
+        """A pipeline whose gatherer samples with a `sampling_copy` of the trained policy."""
+        self.gatherer, self._trained = gatherer, trained
+        self._staleness, self._steps = staleness, steps
+        self._thread = ThreadPoolExecutor(
+            max_workers=1,
+            thread_name_prefix="rollouts",
+            initializer=_prepare_thread,
+            initargs=(torch.get_num_threads(), trained.device),
+        )
+        self._is_stopped = Event()
+        self._pending: dict[int, Future[_Made]] = {}
+        self._taken: _Made | None = None
+        self._waited = 0.0
+        gatherer.policy.model.get_input_embeddings().register_forward_pre_hook(self._stop_if_asked)
+
+    @contextmanager
+    def running(self, done: int) -> Iterator[None]:
+        """Makes rollouts while the context is open; at its end the one in progress is given up."""
+        try:
+            self.follow(done)
+            yield
+        finally:
+            self._is_stopped.set()
+            self._thread.shutdown(cancel_futures=True)
+
+    def take(self, step: int) -> Gathered:
+        """The rollout of the next step, waited for where it is not ready."""
+        began = time.perf_counter()
+        self._taken = self._pending[step].result()
+        del self._pending[step]
+        self._waited = time.perf_counter() - began
+        return self._taken.gathered
+
+    def follow(self, step: int) -> None:
+        """Has the weights as they are now sample what is to be sampled after this step."""
+        first, last = step + 1 + len(self._pending), min(step + 1 + self._staleness, self._steps)
+        if first <= last:
+            weights = {name: one.detach().clone() for name, one in self._trained.trainable().items()}
+            for coming in range(first, last + 1):
+                self._pending[coming] = self._thread.submit(self._make, coming, weights, step)
+
+    def metrics(self) -> dict[str, float]:
+        """Steps between the weights that sampled and those to be trained, and times."""
+        made = self._taken
+        if made is None:
+            return {}
+        tokens = len(made.gathered.sampled.rollout.tokens)
+        return {
+            "rollout/staleness": float(made.step - 1 - made.weights),
+            "rollout/tokens_per_second": tokens / made.seconds,
+            "time/rollout_seconds": made.seconds,
+            "time/rollout_wait_seconds": self._waited,
+        }
+
+    def state(self, step: int) -> SourceState:
+        """Where it stands after this step; waits for the rollouts that older weights sample."""
+        last = min(step + self._staleness, self._steps)
+        made = [self._pending[coming].result() for coming in range(step + 1, last + 1)]
+        newest = made[-1] if made else self._taken
+        assert newest is not None  # noqa: S101  a step was taken
+        tensors = [pending_tensors(one.gathered.sampled.rollout, step=one.step) for one in made]
+        return SourceState(
+            sampler=newest.sampler,
+            pending=[PendingRollout.of(one.gathered, step=one.step, weights=one.weights) for one in made],
+            tensors=dict(ChainMap(newest.memory, *tensors)),
+        )
+
+    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+        """Continues from a checkpoint."""
+        _check_pending(state, staleness=self._staleness)
+        _restore_sampler(self.gatherer.sampler, state, tensors)
+        for kept in state.pending:
+            gathered = kept.gathered(self.gatherer, tensors)
+            made = self._noted(gathered, step=kept.step, weights=kept.weights, seconds=math.nan)
+            self._pending[kept.step] = Future()
+            self._pending[kept.step].set_result(made)
+
+    def _make(self, step: int, weights: Weights, trained: int) -> _Made:
+        """The rollout of a step by the weights after step `trained`; in the thread."""
+        began = time.perf_counter()
+        _load(self.gatherer.policy, weights)
+        gathered = self.gatherer.gather(step)
+        return self._noted(gathered, step=step, weights=trained, seconds=time.perf_counter() - began)
+
+    def _noted(self, gathered: Gathered, *, step: int, weights: int, seconds: float) -> _Made:
+        sampler = self.gatherer.sampler
+        return _Made(
+            step=step,
+            gathered=gathered,
+            weights=weights,
+            sampler=sampler.state(),
+            memory={name: one.clone() for name, one in _memory(sampler).items()},
+            seconds=seconds,
+        )
+
+    def _stop_if_asked(self, *_: Any) -> None:
+        """Before each pass of the model that samples."""
+        if self._is_stopped.is_set():
+            raise _StoppedError
+
+
+def sampling_copy(policy: Policy) -> Policy:
+    """A policy of the same weights, which only samples; it shares those that are not trained."""
+    frozen = [one for one in policy.model.parameters() if not one.requires_grad]
+    shared: dict[int, Any] = {id(one): one for one in (*frozen, policy.tokenizer)}
+    copied = copy.deepcopy(policy, shared)
+    copied.model.requires_grad_(False)
+    return copied
+
+
+def _prepare_thread(threads: int, device: torch.device) -> None:
+    """Sets what is a property of each thread; sums on another number of threads round differently."""
+    torch.set_num_threads(threads)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+@torch.no_grad()
+def _load(policy: Policy, weights: Weights) -> None:
+    parameters = dict(policy.model.named_parameters())
+    for name, one in weights.items():
+        parameters[name].copy_(one)
+
+
+def _memory(sampler: PromptSampler) -> dict[str, Tensor]:
+    """What a sampler remembers, by its names in the training state."""
+    return {f"sampler/{name}": one for name, one in sampler.tensors().items()}
+
+
+def _restore_sampler(sampler: PromptSampler, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
+    memory = under("sampler/", tensors)
+    sampler.restore(state.sampler, memory)
+    check_tensors(memory, sampler.tensors(), what="sampler state")
+
+
+def _check_pending(state: TrainingState, *, staleness: int) -> None:
+    """Raise CheckpointError unless the checkpoint keeps rollouts of the next steps, at most so many."""
+    kept = [one.step for one in state.pending]
+    if len(kept) > staleness or kept != list(range(state.step + 1, state.step + 1 + len(kept))):
+        raise CheckpointError(
+            f"the checkpoint keeps rollouts made ahead for steps {kept}, and the job has "
+            f"rollout.max_staleness {staleness}",
+            hint="Resume with the rollout.max_staleness that the run was started with.",
+        )
