@@ -14,12 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from espo_contracts.rollout import MismatchCorrection
 from espo_contracts.spec import OptimiserSpec
 from espo_core.batch import TokenBatch, Totals
 from espo_core.errors import NonFiniteLossError
 from espo_core.experience import Experience, Packed, micro_batches
 from espo_core.forest import Ints
 from espo_core.logprobs import Head, backward_in_one_pass, token_statistics
+from espo_core.mismatch import Mismatch, corrected, has_entropies, known
 from espo_core.objectives import Objective, ObjectiveOutput, combined_metrics
 from espo_core.optim import Optimiser
 from espo_core.policy import Policy
@@ -36,7 +38,8 @@ class _Outcome:
     norms: list[float] = field(default_factory=list)
     outputs: list[ObjectiveOutput] = field(default_factory=list)
     trained_tokens: int = 0
-    sampler_gap: float = 0.0
+    first: list[Mismatch] = field(default_factory=list)
+    """Of the passes before the first update."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +66,28 @@ class Learner:
     seed: int
     reference: Policy | None = None
     """The base model, where the objective reads its log-probabilities and the policy has no adapters."""
+    correction: MismatchCorrection | None = None
+
+    def completed(self, experience: Experience) -> tuple[Experience, dict[str, float]]:
+        """The experience with what of the old policy the trainer computes itself, and what that measures: the
+        entropies where the sampler cannot tell them, and everything where its mismatch is corrected."""
+        batch, correction = experience.batch, self.correction
+        if correction is None and has_entropies(batch):
+            return experience, {}
+        logp, entropy = self.statistics(experience)
+        gap = Mismatch(sampler=batch.logp_old, policy=logp)
+        metrics = gap.metrics() | {"policy/entropy": float(entropy.mean())}
+        if correction is None:
+            batch = known(batch, logp=logp, entropy=entropy)
+        else:
+            batch = corrected(batch, logp=logp, entropy=entropy, cap=correction.cap)
+            metrics |= gap.weight_metrics(correction.cap)
+        return replace(experience, batch=batch), metrics
 
     def learn(
         self, objective: Objective, experience: Experience, *, step: int, rate: float
     ) -> dict[str, float]:
-        """Updates the policy from the experience of one step; returns the metrics.
+        """Updates the policy from the completed experience of one step; returns the metrics.
 
         Raises:
             NonFiniteLossError: a loss or gradient is NaN or infinite.
@@ -181,8 +201,7 @@ class _Asked:
         output = self.objective(replace(batch, logp=logp, entropy=entropy if reads_entropy else None))
         outcome = self.outcome
         if not outcome.norms:
-            gap = (logp.detach() - batch.logp_old).abs().max()
-            outcome.sampler_gap = max(outcome.sampler_gap, float(gap))
+            outcome.first.append(Mismatch(sampler=batch.logp_old, policy=logp.detach()))
         outcome.outputs.append(output)
         outcome.trained_tokens += batch.tokens
         return output.loss
@@ -217,6 +236,6 @@ def _metrics(outcome: _Outcome, *, tokens: int) -> dict[str, float]:
     )
     metrics = {f"policy/{name.replace('/', '_')}": value for name, value in measured.items()}
     metrics["policy/loss"] = sum(outcome.losses) / len(outcome.losses)
-    metrics["policy/sampler_gap"] = outcome.sampler_gap
+    metrics |= Mismatch.joined(outcome.first).metrics()
     metrics["optimiser/gradient_norm"] = sum(outcome.norms) / len(outcome.norms)
     return metrics

@@ -42,15 +42,22 @@ class Mismatch:
 
     @staticmethod
     def joined(parts: Sequence[Mismatch]) -> Mismatch:
-        """That of several batches."""
+        """That of several batches, or of none."""
+        if not parts:
+            return Mismatch(sampler=torch.zeros(0), policy=torch.zeros(0))
         return Mismatch(
             sampler=torch.cat([part.sampler for part in parts]),
             policy=torch.cat([part.policy for part in parts]),
         )
 
     def metrics(self) -> dict[str, float]:
-        """The largest difference, and the k3 estimate of KL(π_sampler‖π_old), mean r − 1 − log r."""
+        """The largest difference, and the k3 estimate of KL(π_sampler‖π_old), mean r − 1 − log r.
+
+        Both are 0 where there is no token.
+        """
         log_ratio = self.log_ratio
+        if not len(log_ratio):
+            return {"policy/sampler_gap": 0.0, "policy/sampler_kl": 0.0}
         estimate = (log_ratio.double().expm1() - log_ratio).mean()
         return {"policy/sampler_gap": float(log_ratio.abs().max()), "policy/sampler_kl": float(estimate)}
 
