@@ -1,0 +1,1 @@
+"""The trainer beside TRL's GRPOTrainer on the same work: `python -m bench.trainer`."""
