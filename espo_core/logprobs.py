@@ -148,7 +148,8 @@ def backward_in_one_pass(hidden: Tensor, head: Head, targets: Targets, loss: Los
     before the tile is dropped. A response that does not fit alone is computed twice instead.
     """
     hidden_grad = torch.zeros_like(hidden, dtype=_wide(hidden))
-    weight_grad = _gradient_buffer(head.weight)
+    is_in_place = _has_wide_gradient(head.weight)
+    weight_grad = head.weight.grad if is_in_place else _gradient_buffer(head.weight)
     for responses, span in _runs(targets, head.tile_rows):
         chunk = _Chunk.of(targets, span)
         if len(chunk.states) <= head.tile_rows:
@@ -158,7 +159,7 @@ def backward_in_one_pass(hidden: Tensor, head: Head, targets: Targets, loss: Los
         else:
             _twice(hidden, head, chunk, lambda *s, r=responses: loss(r, *s), (hidden_grad, weight_grad))
     roots, grads = [hidden], [hidden_grad.to(hidden.dtype)]
-    if weight_grad is not None and weight_grad is not head.weight.grad:
+    if weight_grad is not None and not is_in_place:
         roots, grads = [hidden, head.weight], [*grads, weight_grad.to(head.weight.dtype)]
     torch.autograd.backward(roots, grads)
 
@@ -282,10 +283,11 @@ def _wide(like: Tensor) -> torch.dtype:
     return like.dtype if like.dtype in _WIDE else torch.float32
 
 
+def _has_wide_gradient(weight: Tensor) -> bool:
+    """Whether sums can be added to the gradient that is there."""
+    return weight.requires_grad and weight.is_leaf and weight.grad is not None and weight.grad.dtype in _WIDE
+
+
 def _gradient_buffer(weight: Tensor) -> Tensor | None:
-    """Where the gradient of the weight is summed: in place where it can be, None where there is none."""
-    if not weight.requires_grad:
-        return None
-    if weight.is_leaf and weight.grad is not None and weight.grad.dtype in _WIDE:
-        return weight.grad
-    return torch.zeros_like(weight, dtype=_wide(weight))
+    """Where the gradient of the weight is summed, if it has one."""
+    return torch.zeros_like(weight, dtype=_wide(weight)) if weight.requires_grad else None

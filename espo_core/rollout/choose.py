@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -43,7 +44,7 @@ class Choice:
         """
         logp = torch.log_softmax(self.head.logits(hidden), dim=-1)
         entropy = -torch.linalg.vecdot(logp.exp(), logp.clamp_min(torch.finfo(logp.dtype).min))
-        if len(row) != len(hidden) or (row[1:] < row[:-1]).any():
+        if not np.array_equal(row, np.arange(len(hidden))):
             place = torch.from_numpy(row).to(hidden.device)
             logp, entropy = logp.index_select(0, place), entropy.index_select(0, place)
         allowed = self._without_early_ends(logp, taken)

@@ -100,7 +100,7 @@ class _Decoding:
             self._step(self._branch(self._row[is_open], tokens), tokens)
         else:
             self._cache.keep(np.zeros(0, dtype=np.int64))
-            self._hidden = self._hidden[:0]
+            self._hidden, self._row = self._hidden[:0], self._row[:0]
         self._admit()
 
     def _branch(self, rows: Ints, tokens: Ints) -> Ints:

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
 from espo_contracts.spec import Lora, ModelSpec
 from espo_core.errors import ConfigError, ModelError
+from espo_core.forest import Forest
+from espo_core.logprobs import Head
 from espo_core.policy import Policy, load_policy
 from tests.espo_core.tiny import save_tiny_model
 
@@ -21,6 +24,10 @@ IDS = torch.tensor([[3, 4, 5, 6, 7]])
 def load(folder: Path | None, **model: Any) -> Policy:
     spec = ModelSpec.model_validate({"name": "tiny", **model})
     return load_policy(spec, folder=folder, device=torch.device("cpu"), seed=0)
+
+
+def states(policy: Policy) -> torch.Tensor:
+    return policy.read(Forest(IDS.numpy(), np.array([5]), device=policy.device))
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -99,19 +106,30 @@ def test_a_hub_model_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> 
         load(None, name=None, hub={"id": "nobody/nothing"})
 
 
-def test_logits_that_are_no_plain_product(tmp_path: Path) -> None:
-    folder = save_tiny_model(tmp_path / "scaled")
-    edit(
-        folder / "config.json", model_type="granite", architectures=["GraniteForCausalLM"], logits_scaling=8.0
-    )
-    with pytest.raises(ModelError, match="'scaled' computes its logits in a way") as caught:
-        load(folder)
+def granite(folder: Path, **changes: Any) -> Path:
+    save_tiny_model(folder)
+    edit(folder / "config.json", model_type="granite", architectures=["GraniteForCausalLM"], **changes)
+    return folder
+
+
+@torch.no_grad()
+def test_scaled_logits_are_those_of_the_model(tmp_path: Path) -> None:
+    policy = load(granite(tmp_path / "scaled", logits_scaling=8.0, residual_multiplier=0.5))
+    assert policy.head().scale == 1 / 8
+    logits = policy.head(temperature=2.0).logits(states(policy))
+    torch.testing.assert_close(logits, policy.model(IDS).logits[0] / 2, atol=1e-5, rtol=1e-5)
+
+
+def test_logits_that_are_no_product(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Policy, "head", lambda self, temperature=1.0: Head(weight=self.weight, scale=1.01))
+    with pytest.raises(ModelError, match="'tiny' computes its logits in a way") as caught:
+        load(save_tiny_model(tmp_path / "tiny"))
     assert "Llama" in caught.value.hint
 
 
 def test_an_adapted_model_starts_as_its_base_and_trains_adapters_only(tiny_model: Path) -> None:
     plain, adapted = load(tiny_model), load(tiny_model, lora={"rank": 2})
-    assert torch.equal(plain.hidden(input_ids=IDS), adapted.hidden(input_ids=IDS))
+    assert torch.equal(states(plain), states(adapted))
     assert all(".lora_" in name for name in adapted.trainable())
     assert len(adapted.trainable()) == 2 * 7 * 2
 
@@ -142,9 +160,9 @@ def test_adapters_can_be_switched_off(tiny_model: Path) -> None:
         one.normal_()
     assert policy.adapters is not None
     with policy.adapters.disabled():
-        off = policy.hidden(input_ids=IDS)
-    assert torch.equal(off, load(tiny_model).hidden(input_ids=IDS))
-    assert not torch.allclose(policy.hidden(input_ids=IDS), off)
+        off = states(policy)
+    assert torch.equal(off, states(load(tiny_model)))
+    assert not torch.allclose(states(policy), off)
 
 
 @torch.no_grad()
@@ -153,8 +171,8 @@ def test_dropout_is_on_in_training_only(tiny_model: Path) -> None:
     for one in policy.trainable().values():
         one.normal_()
     with policy.dropout():
-        assert not torch.equal(policy.hidden(input_ids=IDS), policy.hidden(input_ids=IDS))
-    assert torch.equal(policy.hidden(input_ids=IDS), policy.hidden(input_ids=IDS))
+        assert not torch.equal(states(policy), states(policy))
+    assert torch.equal(states(policy), states(policy))
 
 
 def test_adapters_for_named_layers(tiny_model: Path) -> None:

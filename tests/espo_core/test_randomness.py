@@ -26,12 +26,14 @@ def test_seed_everything_sets_every_global_state() -> None:
 
 
 def test_uniforms_depend_on_position_and_row_only() -> None:
-    straight = Uniforms(seed=1, rows=3)
-    columns = [straight.column(position).tolist() for position in range(130)]
-    jumping = Uniforms(seed=1, rows=3)
-    assert [jumping.column(position).tolist() for position in (129, 0, 64, 63)] == [
-        columns[position] for position in (129, 0, 64, 63)
-    ]
-    assert len({value for column in columns for value in column}) == 390
-    assert all(0 <= value < 1 for column in columns for value in column)
-    assert Uniforms(seed=2, rows=3).column(0).tolist() != columns[0]
+    rows, positions = np.repeat(np.arange(70), 130), np.tile(np.arange(130), 70)
+    together = Uniforms(seed=1).at(rows, positions)
+    order = np.random.default_rng(0).permutation(len(rows))
+    one_by_one = Uniforms(seed=1)
+    for chosen in np.array_split(order, 50):
+        assert np.array_equal(one_by_one.at(rows[chosen], positions[chosen]), together[chosen])
+    assert len(set(together.tolist())) == len(together)
+    assert (together >= 0).all()
+    assert (together < 1).all()
+    assert abs(together.mean() - 0.5) < 0.01
+    assert not np.array_equal(Uniforms(seed=2).at(rows, positions), together)
