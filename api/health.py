@@ -66,7 +66,9 @@ async def readyz(shared: Shared, response: Response) -> Readiness:
 async def metrics(shared: Shared, session: ReadSession) -> Response:
     """Figures for Prometheus: counts from the database, times of this process's requests."""
     registry = CollectorRegistry()
-    by_state = Gauge("espo_jobs", "Jobs by status and device class.", ["status", "device"], registry=registry)
+    by_state = Gauge(
+        "espo_jobs", "Jobs by status and resource class.", ["status", "device"], registry=registry
+    )
     for (status, device), count in (await jobs.counts(session)).items():
         by_state.labels(status, device).set(count)
     stored = Gauge("espo_store_bytes", "Bytes in the store.", registry=registry)

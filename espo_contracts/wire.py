@@ -47,9 +47,14 @@ TRANSFER_EXPIRY_SECONDS = 120
 CLAIM_EXPIRY_SECONDS = 24 * 3600
 
 
-def queue_name(device: str) -> str:
-    """Celery queue of a resource class, `cpu` or `gpu`."""
-    return f"espo.{device}"
+def resource_class(device: str, devices: int) -> str:
+    """Which workers may take a job: `gpu`, or `gpu.4` where four devices train together."""
+    return device if devices == 1 else f"{device}.{devices}"
+
+
+def queue_name(resources: str) -> str:
+    """Celery queue of a resource class."""
+    return f"espo.{resources}"
 
 
 def job_key(job: str) -> str:
@@ -153,11 +158,21 @@ class Presence(Record):
 
     worker: str
     device: Literal["cpu", "gpu"]
+    devices: int = 1
     device_name: str
     state: Literal["idle", "busy"]
     job: str | None = None
     attempt: int | None = None
     version: str = ""
+
+    def serves(self, resources: str) -> bool:
+        """Whether it takes jobs of a resource class."""
+        return resources in served(self.device, self.devices)
+
+
+def served(device: str, devices: int) -> list[str]:
+    """Resource classes of the jobs that a worker with so many devices takes."""
+    return [resource_class(device, count + 1) for count in range(devices)]
 
 
 class Upload(Record):

@@ -13,9 +13,9 @@ import functools
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
-from espo_contracts.wire import queue_name
+from espo_contracts.wire import queue_name, served
 from worker.settings import Settings
 from worker.station import Station
 
@@ -63,6 +63,13 @@ app.conf.update(
 def station() -> Station:
     """The station of this process, made on first use."""
     return Station(settings)
+
+
+@celeryd_after_setup.connect
+def _listen(instance: Any, **_: Any) -> None:
+    """To the queues of jobs on several devices too, beside those of the command line."""
+    for resources in served(settings.worker_device, settings.worker_devices)[1:]:
+        instance.app.amqp.queues.select_add(queue_name(resources))
 
 
 @worker_ready.connect

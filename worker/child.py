@@ -15,7 +15,7 @@ import sys
 import threading
 from queue import SimpleQueue
 
-from espo_contracts.events import Event, Finished
+from espo_contracts.events import Event, Failed, Finished
 from worker.order import RunOrder
 
 _PR_SET_PDEATHSIG = 1
@@ -34,13 +34,21 @@ def main(descriptor: int) -> int:
     warm_up()
     order = RunOrder.model_validate_json(orders.get())
     with open(descriptor, "w", encoding="utf-8", buffering=1) as lines:
-        tell = _Teller(lines)
-        end = train(order, tell)
+        tell = Teller(lines)
+        is_alone = order.spec.resources.devices == 1
+        end = train(order, tell) if is_alone else _train_together(order, tell)
         tell(end)
     return 0 if isinstance(end, Finished) else 1
 
 
-class _Teller:
+def _train_together(order: RunOrder, tell: Teller) -> Finished | Failed:
+    """How the run of this order ended, of which this process only starts the ranks."""
+    from worker.ranks import train_together
+
+    return train_together(order, tell.line)
+
+
+class Teller:
     """Writes events as lines, from any thread."""
 
     def __init__(self, lines: io.TextIOBase) -> None:
@@ -48,7 +56,10 @@ class _Teller:
         self._lock = threading.Lock()
 
     def __call__(self, event: Event) -> None:
-        line = event.model_dump_json() + "\n"
+        self.line(event.model_dump_json() + "\n")
+
+    def line(self, line: str) -> None:
+        """Writes an event that is a line already."""
         with self._lock:
             self._lines.write(line)
 

@@ -23,14 +23,14 @@ def device_name(device: Device) -> str:
         return f"{_processor()} ({os.cpu_count()} threads)"
     try:
         pynvml.nvmlInit()
-        return str(pynvml.nvmlDeviceGetName(_gpu()))
+        return str(pynvml.nvmlDeviceGetName(_gpu(0)))
     except pynvml.NVMLError as error:
         return f"unknown GPU ({error})"
 
 
-def memory_bytes(pid: int, device: Device) -> int:
-    """Memory that a process and its descendants hold on the device; 0 when it is gone."""
-    return _gpu_bytes() if device == "gpu" else _resident_bytes(pid)
+def memory_bytes(pid: int, device: Device, devices: int) -> int:
+    """Memory that a process and its descendants hold on their devices; 0 when it is gone."""
+    return _gpu_bytes(devices) if device == "gpu" else _resident_bytes(pid)
 
 
 def kernel_kills() -> int:
@@ -62,17 +62,18 @@ def _resident_bytes(pid: int) -> int:
     return total
 
 
-def _gpu() -> object:
-    """The first device that CUDA would see."""
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
-    if first.isdigit():
-        return pynvml.nvmlDeviceGetHandleByIndex(int(first))
-    return pynvml.nvmlDeviceGetHandleByUUID(first)
+def _gpu(place: int) -> object:
+    """The device that CUDA would see at a place."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    name = str(place) if visible is None else visible.split(",")[place].strip()
+    if name.isdigit():
+        return pynvml.nvmlDeviceGetHandleByIndex(int(name))
+    return pynvml.nvmlDeviceGetHandleByUUID(name)
 
 
-def _gpu_bytes() -> int:
-    """Used memory of the device, which one worker has to itself."""
-    with contextlib.suppress(pynvml.NVMLError):
+def _gpu_bytes(devices: int) -> int:
+    """Used memory of the first devices, which one worker has to itself."""
+    with contextlib.suppress(pynvml.NVMLError, IndexError):
         pynvml.nvmlInit()
-        return int(pynvml.nvmlDeviceGetMemoryInfo(_gpu()).used)
+        return sum(int(pynvml.nvmlDeviceGetMemoryInfo(_gpu(place)).used) for place in range(devices))
     return 0

@@ -1,4 +1,4 @@
-"""What the supervisor hands to the run process."""
+"""What the supervisor hands to the run process, and that to the ranks of a run on several devices."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from pathlib import Path
 
 from espo_contracts.events import Record
 from espo_contracts.job import JobSpec
+
+# Files in the folder of the ranks.
+ORDER, EVENTS, LAST_WORDS = "order.json", "events", "failed-{rank}.json"
 
 
 class RunOrder(Record):

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     """Whether jobs may name models and datasets of the Hugging Face hub."""
     worker_device: Literal["cpu", "gpu"] = "cpu"
     """Class of jobs this worker takes."""
+    worker_devices: Annotated[int, Field(ge=1, le=64)] = 1
+    """Devices of this machine that are this worker's: it takes jobs of up to so many `resources.devices`."""
     worker_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")] = socket.gethostname()
     """Name of this machine among the workers; several workers of one machine get a number after it."""
     worker_spare: bool = True

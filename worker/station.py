@@ -44,7 +44,7 @@ class Station:
     def __init__(self, settings: Settings) -> None:
         self._lock, self._worker = _claim_name(settings.folder, settings.worker_name)
         self._client = connect(settings.redis_url)
-        self._device = settings.worker_device
+        self._device, self._devices = settings.worker_device, settings.worker_devices
         self._wishes: Wishes | None = None
         self._hint: Hint | None = None
         self._presence = Sign(
@@ -117,6 +117,7 @@ class Station:
         return Presence(
             worker=self._worker,
             device=self._device,
+            devices=self._devices,
             device_name=machine.device_name(self._device),
             state="busy" if hint else "idle",
             job=hint and hint.job,

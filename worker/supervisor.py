@@ -201,5 +201,9 @@ class Supervisor:
             step=self._step,
             progressed_seconds_ago=time.monotonic() - self._progressed_at,
             device=machine.device_name(self._site.device),
-            memory_bytes=machine.memory_bytes(self._pid, self._site.device) if self._pid else 0,
+            memory_bytes=self._memory_bytes() if self._pid else 0,
         )
+
+    def _memory_bytes(self) -> int:
+        devices = self._assignment.spec.resources.devices
+        return machine.memory_bytes(self._pid, self._site.device, devices)

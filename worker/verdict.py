@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 
 from espo_contracts.events import Failed
 from espo_contracts.job import FailureCode
 from espo_transfer import TransferError
+
+_MESSAGE_CHARACTERS = 4000
 
 
 def explain_death(
@@ -15,15 +18,34 @@ def explain_death(
     """The failure of a run process that ended without a last word."""
     if protocol_error is not None:
         return _internal(protocol_error, log_tail)
-    if returncode == -signal.SIGKILL and was_out_of_memory:
-        return Failed(
-            code=FailureCode.OUT_OF_MEMORY,
-            message="the kernel killed the run for want of memory",
-            hint="Lower optimiser.micro_batch_tokens or rollout.prompts_per_step, or use a larger machine.",
-            is_retryable=True,  # a neighbour may have used the memory
-            log_tail=log_tail,
-        )
-    return _internal(f"the run process ended with {_spelled(returncode)}", log_tail)
+    failed = _death("the run process", returncode, was_out_of_memory=was_out_of_memory)
+    return failed.model_copy(update={"log_tail": log_tail})
+
+
+def explain_ranks(
+    exits: Mapping[int, int],
+    reports: Sequence[tuple[int, Failed]],
+    *,
+    ranks: int,
+    was_out_of_memory: bool,
+) -> Failed:
+    """The failure of the rank that went first: when one goes, those that wait for it go too.
+
+    `exits` are exit statuses in the order in which they were seen, `reports` last words, the earliest first.
+    """
+    final = [(rank, failed) for rank, failed in reports if not failed.is_retryable]
+    heard = {rank for rank, _ in reports}
+    silent = [rank for rank in exits if rank not in heard and exits[rank] != -signal.SIGTERM]
+    if not final and silent:
+        name = f"rank {silent[0]} of {ranks}"
+        return _death(name, exits[silent[0]], was_out_of_memory=was_out_of_memory)
+    if final or reports:
+        rank, failed = (final or reports)[0]
+        # What every rank finds is no news of one.
+        what = failed.message if rank == 0 else f"rank {rank} of {ranks}: {failed.message}"
+        return failed.model_copy(update={"message": what[:_MESSAGE_CHARACTERS]})
+    rank = next(iter(exits))
+    return _death(f"rank {rank} of {ranks}", exits[rank], was_out_of_memory=False)
 
 
 def timed_out(max_hours: float) -> Failed:
@@ -39,16 +61,27 @@ def not_brought(error: TransferError | OSError) -> Failed:
     """The failure of a run whose files did not come."""
     return Failed(
         code=FailureCode.INTERNAL,
-        message=f"the files of the run could not be brought to the worker: {error}"[:4000],
+        message=f"the files of the run could not be brought to the worker: {error}"[:_MESSAGE_CHARACTERS],
         hint="Check the free disk space of worker and store.",
         is_retryable=True,
     )
 
 
+def _death(who: str, returncode: int, *, was_out_of_memory: bool) -> Failed:
+    if returncode == -signal.SIGKILL and was_out_of_memory:
+        return Failed(
+            code=FailureCode.OUT_OF_MEMORY,
+            message=f"the kernel killed {who} for want of memory",
+            hint="Lower optimiser.micro_batch_tokens or rollout.prompts_per_step, or use a larger machine.",
+            is_retryable=True,  # a neighbour may have used the memory
+        )
+    return _internal(f"{who} ended with {_spelled(returncode)}", "")
+
+
 def _internal(message: str, log_tail: str) -> Failed:
     return Failed(
         code=FailureCode.INTERNAL,
-        message=message[:4000],
+        message=message[:_MESSAGE_CHARACTERS],
         hint="The log tail has its last words; the run starts again from its last checkpoint.",
         is_retryable=True,
         log_tail=log_tail,

@@ -27,6 +27,7 @@ class Job(Base):
     algorithm: Mapped[str] = mapped_column(String(64), index=True)
     model: Mapped[str] = mapped_column(String(256), index=True)
     device: Mapped[str] = mapped_column(String(16))
+    """Resource class: `cpu`, `gpu`, or `gpu.4` where four train together."""
     file_id: Mapped[str | None] = mapped_column(ForeignKey("files.id"), index=True)
     status: Mapped[str] = mapped_column(String(16))
     desired: Mapped[str] = mapped_column(String(16))

@@ -54,7 +54,7 @@ def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:
 
 
 async def jobs_before(session: AsyncSession, job: Job) -> int:
-    """How many waiting jobs of the same device class come before this one, whoever's they are."""
+    """How many waiting jobs of the same resource class come before this one, whoever's they are."""
     earlier = or_(
         Job.priority > job.priority,
         and_(Job.priority == job.priority, Job.created_at < job.created_at),
@@ -64,7 +64,7 @@ async def jobs_before(session: AsyncSession, job: Job) -> int:
 
 
 async def counts(session: AsyncSession) -> dict[tuple[str, str], int]:
-    """Number of jobs by status and device class, of all projects."""
+    """Number of jobs by status and resource class, of all projects."""
     query = select(Job.status, Job.device, func.count()).group_by(Job.status, Job.device)
     return {(status, device): count for status, device, count in await session.execute(query)}
 

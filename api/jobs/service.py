@@ -22,6 +22,7 @@ from api.loops.workers import present
 from api.pages import Page, page_of
 from espo_contracts.job import JobSpec, JobStatus
 from espo_contracts.validation import SpecError
+from espo_contracts.wire import resource_class
 
 _PRESENCE_SECONDS = 0.5
 
@@ -89,7 +90,7 @@ def _new_job(checker: Checker, document: Any, resolved: JobSpec) -> Job:
         resolved=resolved.model_dump(mode="json"),
         algorithm=resolved.algorithm.name,
         model=_model_name(resolved),
-        device=resolved.resources.device,
+        device=resource_class(resolved.resources.device, resolved.resources.devices),
         file_id=resolved.data.file,
         priority=0,
         max_attempts=checker.settings.max_attempts,
@@ -179,11 +180,12 @@ async def shown(session: AsyncSession, job: Job, context: Context) -> JobObject:
 async def _waiting_reason(context: Context, job: Job, before: int) -> str:
     try:
         async with asyncio.timeout(_PRESENCE_SECONDS):
-            workers = [worker for worker in await present(context.redis) if worker.device == job.device]
+            workers = [worker for worker in await present(context.redis) if worker.serves(job.device)]
     except (RedisError, OSError, TimeoutError):
         return "Redis does not answer"
     if not workers:
-        return f"no {job.device} worker is connected"
+        device, _, devices = job.device.partition(".")
+        return f"no {device} worker{f' with {devices} devices' * bool(devices)} is connected"
     if before:
         return f"{before} job{'s' * (before > 1)} before this one"
     return "next; every worker is busy" if all(w.state == "busy" for w in workers) else "about to start"

@@ -12,7 +12,7 @@ import logging
 from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis.exceptions import RedisError
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.jobs.lifecycle import Cause, end_attempt, fail, lock_job
@@ -28,7 +28,7 @@ from espo_contracts.wire import Assignment, Hint
 POLL_SECONDS = 0.5
 LEAST_PAUSE_SECONDS = 0.02
 """Between two looks, however many commits announce news."""
-DEVICES = ("cpu", "gpu")
+MOST_AT_ONCE = 64
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Dispatcher:
         self._hints = hints
 
     async def step(self) -> None:
-        """One round over the device classes, then a wait for news."""
+        """One round over the resource classes, then a wait for news."""
         await self.dispatch()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._context.dispatch_wanted.wait(), POLL_SECONDS)
@@ -50,22 +50,21 @@ class Dispatcher:
 
     async def dispatch(self) -> None:
         """Hints as many waiting jobs as workers may take now."""
-        for device in DEVICES:
-            async with self._context.database.read() as session:
-                waiting = await _waiting(session, device, limit=64)
-            if waiting:
-                places = await free_places(self._context, device)
-                for job_id in waiting[:places]:
-                    await self._start(job_id, device)
+        async with self._context.database.read() as session:
+            waiting = {resources: await _waiting(session, resources) for resources in await _wanted(session)}
+        for resources, jobs in waiting.items():
+            places = await free_places(self._context, resources)
+            for job_id in jobs[:places]:
+                await self._start(job_id, resources)
 
-    async def _start(self, job_id: str, device: str) -> None:
+    async def _start(self, job_id: str, resources: str) -> None:
         """Attempt committed, keys opened, hint sent: after a crash in between the reconciler goes on."""
         order = await self._claim(job_id)
         if order is None:
             return
         try:
             await open_keys(self._context.redis, job_id, order)
-            await self._hints.send(Hint(job=job_id, attempt=order.attempt), device)
+            await self._hints.send(Hint(job=job_id, attempt=order.attempt), resources)
             await nudge(self._context.redis, job_id)
         except (RedisError, OperationalError, TimeoutError) as error:
             log.warning("attempt %d of %s waits for the reconciler: %s", order.attempt, job_id, error)
@@ -86,17 +85,27 @@ class Dispatcher:
                 return None
 
 
-async def _waiting(session: AsyncSession, device: str, *, limit: int) -> list[str]:
-    """Ids of jobs that wait for an attempt, in the order in which they get one."""
+def _is_waiting_row() -> ColumnElement[bool]:
+    """True of jobs that wait for an attempt."""
     lives = select(Attempt.number).where(
         Attempt.job_id == Job.id, Attempt.number == Job.attempt, Attempt.ended_at.is_(None)
     )
+    is_queued = and_(Job.status == JobStatus.QUEUED.value, Job.desired == Desired.RUN.value)
+    return and_(is_queued, ~lives.exists())
+
+
+async def _wanted(session: AsyncSession) -> list[str]:
+    """Resource classes of the jobs that wait for an attempt."""
+    return list(await session.scalars(select(Job.device).where(_is_waiting_row()).distinct()))
+
+
+async def _waiting(session: AsyncSession, resources: str) -> list[str]:
+    """Ids of jobs of a class that wait for an attempt, in the order in which they get one."""
     query = (
         select(Job.id)
-        .where(Job.status == JobStatus.QUEUED.value, Job.desired == Desired.RUN.value)
-        .where(Job.device == device, ~lives.exists())
+        .where(_is_waiting_row(), Job.device == resources)
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
-        .limit(limit)
+        .limit(MOST_AT_ONCE)
     )
     return list(await session.scalars(query))
 

@@ -27,22 +27,22 @@ class Hints:
             broker_transport_options={"socket_timeout": 5, "socket_connect_timeout": 3},
         )
 
-    async def send(self, hint: Hint, device: str) -> None:
-        """Puts a hint into the queue of a device class.
+    async def send(self, hint: Hint, resources: str) -> None:
+        """Puts a hint into the queue of a resource class.
 
         Raises:
             kombu.exceptions.OperationalError, TimeoutError: the broker does not answer.
         """
-        await asyncio.wait_for(asyncio.to_thread(self._send, hint, device), SEND_SECONDS)
+        await asyncio.wait_for(asyncio.to_thread(self._send, hint, resources), SEND_SECONDS)
 
-    async def waiting(self, device: str) -> int:
-        """Hints in the queue of a device class that no worker has taken."""
-        length: Any = await self._queues.llen(queue_name(device))
+    async def waiting(self, resources: str) -> int:
+        """Hints in the queue of a resource class that no worker has taken."""
+        length: Any = await self._queues.llen(queue_name(resources))
         return int(length)
 
-    def _send(self, hint: Hint, device: str) -> None:
+    def _send(self, hint: Hint, resources: str) -> None:
         message: dict[str, Any] = hint.model_dump()
-        self._celery.send_task(TASK_NAME, kwargs=message, queue=queue_name(device), ignore_result=True)
+        self._celery.send_task(TASK_NAME, kwargs=message, queue=queue_name(resources), ignore_result=True)
 
     async def close(self) -> None:
         await self._queues.aclose()

@@ -15,13 +15,13 @@ from espo_contracts.wire import Presence, claim_key, worker_key
 log = logging.getLogger(__name__)
 
 
-async def free_places(context: Context, device: str) -> int:
-    """Idle workers of a device class, at least one, less the attempts that nobody has taken yet.
+async def free_places(context: Context, resources: str) -> int:
+    """Idle workers for a resource class, at least one, less the attempts that nobody has taken yet.
 
     At least one, because the hint for a worker that is still starting should wait for it in the queue.
     """
-    idle = [worker for worker in await present(context.redis) if _is_idle(worker, device)]
-    return max(0, max(1, len(idle)) - await _untaken(context, device))
+    idle = [worker for worker in await present(context.redis) if _is_idle(worker, resources)]
+    return max(0, max(1, len(idle)) - await _untaken(context, resources))
 
 
 async def present(redis: Redis) -> list[Presence]:
@@ -31,12 +31,12 @@ async def present(redis: Redis) -> list[Presence]:
     return [worker for value in values if value is not None and (worker := _presence(value)) is not None]
 
 
-async def _untaken(context: Context, device: str) -> int:
+async def _untaken(context: Context, resources: str) -> int:
     """Live attempts without a claim and without a start."""
     query = (
         select(Attempt.job_id, Attempt.number)
         .join(Job, Job.id == Attempt.job_id)
-        .where(Attempt.ended_at.is_(None), Attempt.started_at.is_(None), Job.device == device)
+        .where(Attempt.ended_at.is_(None), Attempt.started_at.is_(None), Job.device == resources)
     )
     async with context.database.read() as session:
         attempts = (await session.execute(query)).all()
@@ -46,8 +46,8 @@ async def _untaken(context: Context, device: str) -> int:
     return (await pipe.execute()).count(0)
 
 
-def _is_idle(worker: Presence, device: str) -> bool:
-    return worker.state == "idle" and worker.device == device
+def _is_idle(worker: Presence, resources: str) -> bool:
+    return worker.state == "idle" and worker.serves(resources)
 
 
 def _presence(value: bytes | str) -> Presence | None:

@@ -27,6 +27,12 @@ class Program:
         started = {"total_steps": 10, "resumed_from": resumed, "device": "cpu"}
         self._tell(type="started", parameters=1, trainable_parameters=1, **started)
 
+    def do(self, deed: str) -> None:
+        """What `<name>:<argument>` says."""
+        name, _, argument = deed.partition(":")
+        act: Callable[[str], None] = getattr(self, name)
+        act(argument)
+
     def _tell(self, **event: Any) -> None:
         self._lines.write(json.dumps(event) + "\n")
 
@@ -98,9 +104,8 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     program = Program(order, int(sys.argv[1]))
     for deed in order["spec"]["name"].split():
-        name, _, argument = deed.partition(":")
-        do: Callable[[str], None] = getattr(program, name)
-        do(argument)
+        program.do(deed)
 
 
-main()
+if __name__ == "__main__":
+    main()

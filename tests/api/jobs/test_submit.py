@@ -34,6 +34,12 @@ async def test_a_job_is_stored_as_given_and_as_resolved(client: httpx.AsyncClien
     assert (await client.get(f"/v1/jobs/{made['id']}")).json() == made
 
 
+async def test_a_job_for_several_devices_says_what_it_waits_for(client: httpx.AsyncClient) -> None:
+    document = job_document(resources={"device": "gpu", "devices": 4})
+    made = (await client.post("/v1/jobs", json=document)).json()
+    assert made["waiting_reason"] == "no gpu worker with 4 devices is connected"
+
+
 async def test_yaml_is_the_same_job(client: httpx.AsyncClient) -> None:
     text = yaml.safe_dump(job_document())
     response = await client.post("/v1/jobs", content=text, headers={"content-type": "application/yaml"})

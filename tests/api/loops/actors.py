@@ -37,12 +37,15 @@ class FakeHints:
     def __init__(self) -> None:
         self.sent: list[Hint] = []
         self.queue: list[Hint] = []
+        self.classes: dict[str, str] = {}
+        """Resource class of each job's hint."""
 
-    async def send(self, hint: Hint, device: str) -> None:
+    async def send(self, hint: Hint, resources: str) -> None:
         self.sent.append(hint)
         self.queue.append(hint)
+        self.classes[hint.job] = resources
 
-    async def waiting(self, device: str) -> int:
+    async def waiting(self, resources: str) -> int:
         return len(self.queue)
 
 

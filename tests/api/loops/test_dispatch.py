@@ -13,8 +13,10 @@ from tests.api.loops.actors import FakeHints, HandWorker, attempts_of, job_of
 from tests.api.loops.conftest import MakeJob
 
 
-async def arrive(context: Context, name: str, device: str = "cpu", state: str = "idle") -> None:
-    presence = Presence(worker=name, device=device, device_name=device, state=state)
+async def arrive(
+    context: Context, name: str, device: str = "cpu", state: str = "idle", devices: int = 1
+) -> None:
+    presence = Presence(worker=name, device=device, devices=devices, device_name=device, state=state)
     await context.redis.set(worker_key(name), presence.model_dump_json(), ex=60)
 
 
@@ -68,6 +70,20 @@ async def test_without_workers_one_hint_waits_in_the_queue(
         await make_job()
     await Dispatcher(context, hints).dispatch()
     assert len(hints.sent) == 1
+
+
+async def test_jobs_for_several_devices_wait_for_workers_that_have_them(
+    context: Context, make_job: MakeJob, hints: FakeHints
+) -> None:
+    wide = [await make_job(device="cpu.2", created_at=float(age)) for age in range(3)]
+    narrow = [await make_job(created_at=9.0 + age) for age in range(3)]
+    await arrive(context, "one")
+    await arrive(context, "four", devices=4)
+    await arrive(context, "gpus", device="gpu", devices=4)
+    dispatcher = Dispatcher(context, hints)
+    await dispatcher.dispatch()
+    await dispatcher.dispatch()
+    assert hints.classes == {wide[0]: "cpu.2", narrow[0]: "cpu", narrow[1]: "cpu"}
 
 
 async def test_several_dispatchers_make_one_attempt(context: Context, make_job: MakeJob) -> None:

@@ -1,0 +1,105 @@
+"""A run on several devices: this run process starts torchrun, which starts a rank for each (rank.py).
+
+The ranks live in sessions of their own, as torchrun has it; each ends when this process does. The first
+rank's events come through a named pipe, because torchrun hands no descriptor on; the last words of a rank
+that fails lie in a file, and which of them is the reason is decided here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import parse_args, run
+
+from espo_contracts.events import Failed, Finished
+from worker import machine
+from worker.order import EVENTS, LAST_WORDS, ORDER, RunOrder
+from worker.verdict import explain_ranks
+
+RANK = "worker.rank"
+
+
+def train_together(
+    order: RunOrder, tell_line: Callable[[str], object], module: str = RANK
+) -> Finished | Failed:
+    """How the run of this order ended; the events of its first rank have been told as lines."""
+    folder, ranks = order.work_dir / "ranks", order.spec.resources.devices
+    folder.mkdir(parents=True)
+    (folder / ORDER).write_text(order.model_dump_json())
+    kernel_kills = machine.kernel_kills()
+    with _relayed(folder / EVENTS, tell_line):
+        exits = _run_ranks(folder, ranks, module)
+    if not exits:
+        return Finished(step=order.spec.schedule.steps)
+    return explain_ranks(
+        exits,
+        list(_last_words(folder, ranks)),
+        ranks=ranks,
+        was_out_of_memory=machine.kernel_kills() > kernel_kills,
+    )
+
+
+def _run_ranks(folder: Path, ranks: int, module: str) -> dict[int, int]:
+    """Runs all ranks to their end; exit statuses of those that failed, as they were seen."""
+    if sys.platform == "linux":  # they are all on this machine, and nobody else need reach them
+        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    os.environ["OMP_NUM_THREADS"] = "1"  # until a rank knows its `cpu_threads`
+    try:
+        arguments = [*_torchrun_options(folder, ranks), "-m", module, str(folder)]
+        run(parse_args(arguments))  # type: ignore[no-untyped-call]
+    except ChildFailedError as error:
+        return {rank: failure.exitcode for rank, failure in error.failures.items()}
+    return {}
+
+
+def _torchrun_options(folder: Path, ranks: int) -> list[str]:
+    """As `--standalone` has them, but that the rendezvous is a file: it unpickles what others write there."""
+    options = {
+        "nproc-per-node": ranks,
+        "rdzv-backend": "c10d",
+        "rdzv-endpoint": folder / "rendezvous",
+        "rdzv-conf": "store_type=file",
+        "rdzv-id": "run",
+        "local-addr": "localhost",
+        "log-dir": folder / "log",
+        "max-restarts": 0,  # the service starts the next attempt, from the last checkpoint
+        "monitor-interval": 0.1,
+    }
+    return [f"--{name}={value}" for name, value in options.items()]
+
+
+@contextmanager
+def _relayed(pipe: Path, tell_line: Callable[[str], object]) -> Iterator[None]:
+    """Tells the lines that are written to a named pipe during the block; at its end, all of them are told."""
+    os.mkfifo(pipe, 0o600)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)  # without this a pipe that nobody writes stays shut
+    writing = os.open(pipe, os.O_WRONLY)  # and without this it ends before somebody does
+    os.set_blocking(reading, True)
+
+    def relay() -> None:
+        with os.fdopen(reading, encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                if line.endswith("\n"):  # else its writer died over it
+                    tell_line(line)
+
+    thread = threading.Thread(target=relay, daemon=True, name="events")
+    thread.start()
+    try:
+        yield
+    finally:
+        os.close(writing)
+        thread.join()
+
+
+def _last_words(folder: Path, ranks: int) -> Iterator[tuple[int, Failed]]:
+    """Yields what ranks that failed had to say, the earliest first."""
+    said = [(rank, folder / LAST_WORDS.format(rank=rank)) for rank in range(ranks)]
+    found = [(path.stat().st_mtime_ns, rank, path) for rank, path in said if path.is_file()]
+    for _, rank, path in sorted(found):
+        yield rank, Failed.model_validate_json(path.read_bytes())
