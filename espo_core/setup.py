@@ -222,6 +222,7 @@ def _assembled(
             temperature=spec.rollout.temperature,
             seed=spec.seed,
             reference=_reference(inputs, policy, objective),
+            correction=spec.rollout.mismatch_correction,
         ),
         evaluator=_evaluator(spec, policy, NativeEngine(policy=policy), data),
     )

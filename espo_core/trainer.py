@@ -102,8 +102,8 @@ class Trainer:
 
     def _learn(self, run: Run, turn: Turn) -> dict[str, float]:
         rate = learning_rate(self._spec.optimiser, step=turn.step, steps=self._spec.schedule.steps)
-        experience = make_experience(run.policy, turn)
-        learned = run.learner.learn(run.objective, experience, step=turn.step, rate=rate)
+        experience, measured = run.learner.completed(make_experience(run.policy, turn))
+        learned = run.learner.learn(run.objective, experience, step=turn.step, rate=rate) | measured
         run.objective = run.objective.observed(experience.batch)
         if turn.step == 1 and learned["policy/sampler_gap"] > LARGE_SAMPLER_GAP:
             self._warn_of_gap(run, learned["policy/sampler_gap"])
@@ -135,9 +135,9 @@ class Trainer:
         self._emit(Log(level="warning", message=message))
 
     def _warn_of_gap(self, run: Run, gap: float) -> None:
-        if run.objective.needs_equal_numerics:
+        if run.objective.needs_equal_numerics and run.learner.correction is None:
             self._warn(
                 f"log-probabilities of sampler and trainer differ by up to {gap:.1e}, which the narrow trust "
-                "region of this algorithm takes for a change of the policy; use model.dtype float32, LoRA "
-                "without dropout, or a larger epsilon_min"
+                "region of this algorithm takes for a change of the policy; use rollout.mismatch_correction, "
+                "model.dtype float32, LoRA without dropout, or a larger epsilon_min"
             )
