@@ -103,7 +103,8 @@ class InTurn:
     gatherer: Gatherer
 
     def running(self, done: int) -> AbstractContextManager[None]:
-        """Nothing runs."""
+        """Runs nothing beside the steps."""
+        self.gatherer.synchronise()
         return nullcontext()
 
     def take(self, step: int) -> Gathered:
@@ -111,7 +112,8 @@ class InTurn:
         return self.gatherer.gather(step)
 
     def follow(self, step: int) -> None:
-        """Does nothing: the policy that samples is the one that is trained."""
+        """Takes over the weights; the policy that samples is the one that is trained."""
+        self.gatherer.synchronise()
 
     def metrics(self) -> dict[str, float]:
         """Nothing: it is not stale, and its making is a part of the step."""
@@ -234,6 +236,7 @@ class Pipeline:
         """The rollout of a step by the weights after step `trained`; in the thread."""
         began = time.perf_counter()
         _load(self.gatherer.policy, weights)
+        self.gatherer.synchronise()
         gathered = self.gatherer.gather(step)
         return self._noted(gathered, step=step, weights=trained, seconds=time.perf_counter() - began)
 

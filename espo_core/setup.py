@@ -232,6 +232,11 @@ def _rollouts(
     spec: JobSpec, policy: Policy, data: PromptData, verifiers: Sequence[WeightedVerifier]
 ) -> RolloutSource:
     staleness = spec.rollout.max_staleness
+    if staleness and spec.resources.devices > 1:
+        raise ConfigError(
+            "rollout.max_staleness is for one device: several sample their shares together between updates",
+            hint="Set rollout.max_staleness to 0, or resources.devices to 1.",
+        )
     sampling = sampling_copy(policy) if staleness else policy
     gatherer = Gatherer(
         policy=sampling,

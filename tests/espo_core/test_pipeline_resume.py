@@ -28,12 +28,14 @@ def job(staleness: int, **parts: dict[str, Any]) -> JobSpec:
     return tiny_job(rollout=rollout, schedule={"steps": 6, "evaluate_every": 4}, **parts)
 
 
-@pytest.mark.parametrize("name", PARTS)
-@pytest.mark.parametrize("staleness", [1, 2])
+@pytest.mark.parametrize(
+    ("staleness", "name"),
+    [(1, "full"), (2, "full"), (2, "lora with dropout"), (2, "several rounds of a curriculum")],
+)
 def test_a_resumed_run_is_bit_identical(staleness: int, name: str, tiny_model: Path, tmp_path: Path) -> None:
     spec = job(staleness, **PARTS[name])
     whole = run_job(spec, tmp_path / "whole", tiny_model)
-    for step in (1, 3, 5):
+    for step in (3, 5):
         resume = tmp_path / "whole" / f"checkpoint-{step}"
         rest = run_job(spec, tmp_path / f"from-{step}", tiny_model, resume=resume)
         assert metrics_of(rest) == {at: one for at, one in metrics_of(whole).items() if at > step}
