@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 from espo_contracts.rollout import RolloutSpec
 from espo_core.answers import Answers
@@ -22,15 +21,6 @@ from espo_core.rollout.engine import Rollout, RolloutEngine, Sampling
 from espo_core.samplers import PromptSampler
 from espo_core.samplers.dynamic import Gathered, Gathering
 from espo_core.verifiers import Score, WeightedVerifier
-
-
-@runtime_checkable
-class KeepsWeights(Protocol):
-    """An engine that samples with weights of its own."""
-
-    def synchronise(self, policy: Policy) -> None:
-        """Takes over the policy's weights as they are now."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +40,6 @@ class Gatherer:
     seed: int
     is_dynamic: bool
     """Prompts without contrast are passed over."""
-
-    def synchronise(self) -> None:
-        """Has the engine sample with the policy's weights as they are now."""
-        if isinstance(self.engine, KeepsWeights):
-            self.engine.synchronise(self.policy)
 
     def gather(self, step: int) -> Gathered:
         """Rounds of prompts, responses and scores, until enough prompts are worth training on.

@@ -13,6 +13,8 @@ one decides what the next one asks. At most k + 1 copies of the weights wait the
 trained are shared.
 
 The old policy of every ratio is the one that sampled, since its log-probabilities come with the rollout.
+With `rollout.mismatch_correction` it is the trained one as its step begins, and the weights of the correction
+make up for its being younger than the one that sampled.
 
 A checkpoint after step s keeps the rollouts of steps s + 1 … s + k, which older weights have sampled, and the
 sampler's place after them. That of s + k + 1 is sampled by the weights after s, so it is made again.
@@ -104,7 +106,6 @@ class InTurn:
 
     def running(self, done: int) -> AbstractContextManager[None]:
         """Runs nothing beside the steps."""
-        self.gatherer.synchronise()
         return nullcontext()
 
     def take(self, step: int) -> Gathered:
@@ -112,8 +113,7 @@ class InTurn:
         return self.gatherer.gather(step)
 
     def follow(self, step: int) -> None:
-        """Takes over the weights; the policy that samples is the one that is trained."""
-        self.gatherer.synchronise()
+        """Does nothing: the policy that samples is the one that is trained."""
 
     def metrics(self) -> dict[str, float]:
         """Nothing: it is not stale, and its making is a part of the step."""
@@ -236,7 +236,6 @@ class Pipeline:
         """The rollout of a step by the weights after step `trained`; in the thread."""
         began = time.perf_counter()
         _load(self.gatherer.policy, weights)
-        self.gatherer.synchronise()
         gathered = self.gatherer.gather(step)
         return self._noted(gathered, step=step, weights=trained, seconds=time.perf_counter() - began)
 

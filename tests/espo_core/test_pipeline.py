@@ -19,7 +19,6 @@ from espo_core.errors import CheckpointError, ConfigError, VerifierError
 from espo_core.pipeline import InTurn, Pipeline, sampling_copy
 from espo_core.policy import Policy
 from espo_core.rollout.engine import Rollout, Sampling, Tokens
-from espo_core.rollout.native import NativeEngine
 from espo_core.samplers.dynamic import Gathered
 from espo_core.setup import Run, RunInputs, prepare_run
 from espo_core.trainer import Trainer
@@ -144,46 +143,6 @@ def test_an_error_ends_the_run_at_the_step_that_needs_the_rollout(
     assert not _threads()
 
 
-class Remote:
-    """An engine with weights of its own."""
-
-    def __init__(self, policy: Policy) -> None:
-        self.policy = policy
-        self.weights: list[float] = []
-
-    def synchronise(self, policy: Policy) -> None:
-        self.weights.append(_sum(policy))
-
-    def generate(
-        self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
-    ) -> Rollout:
-        return NativeEngine(policy=self.policy).generate(prompts, sampling, seed=seed, first=first)
-
-
-@pytest.mark.parametrize("staleness", [0, 1])
-def test_an_engine_with_weights_of_its_own_is_given_those_that_sample(
-    staleness: int, tiny_model: Path, tmp_path: Path
-) -> None:
-    run = prepared(job(staleness), tiny_model, tmp_path)
-    source = run.rollouts
-    assert isinstance(source, InTurn | Pipeline)
-    engine = Remote(source.gatherer.policy)
-    gatherer = replace(source.gatherer, engine=engine)
-    source = (
-        Pipeline(gatherer, trained=run.policy, staleness=1, steps=3)
-        if staleness
-        else InTurn(gatherer=gatherer)
-    )
-    trained = [_sum(run.policy)]
-    with source.running(0):
-        for step in range(1, 4):
-            source.take(step)
-            move(run.policy, seed=step)
-            trained.append(_sum(run.policy))
-            source.follow(step)
-    assert engine.weights == (trained if not staleness else [trained[0], *trained[:2]])
-
-
 class Endless:
     """An engine that reads its model until it is stopped, or for a minute."""
 
@@ -257,10 +216,6 @@ def test_several_devices_take_turns(tiny_model: Path, tmp_path: Path) -> None:
 
 def _threads() -> list[str]:
     return [one.name for one in threading.enumerate() if one.name.startswith("rollouts")]
-
-
-def _sum(policy: Policy) -> float:
-    return float(policy.weight.detach().sum())
 
 
 @torch.no_grad()
