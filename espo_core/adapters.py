@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from espo_contracts.spec import Lora
+from espo_core.distributed.replicas import plain_state
 from espo_core.errors import ConfigError
 
 ADAPTER = "default"
@@ -61,7 +62,7 @@ class Adapters:
         """
         weights = {
             name.replace(".base_layer.", "."): value
-            for name, value in self.model.state_dict().items()
+            for name, value in plain_state(self.model).items()
             if ".lora_" not in name
         }
         for name, layer in self.layers():

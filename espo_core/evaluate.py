@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from espo_core.distributed.sharing import shared_scores
+from espo_core.distributed.world import ALONE, World
 from espo_core.intervals import Estimate, estimate
 from espo_core.policy import Policy
 from espo_core.prompts import Prompt
 from espo_core.randomness import derived_seed
 from espo_core.report import held_out_metrics
-from espo_core.rewards import Scored, heaviest, score_responses
+from espo_core.rewards import Scored, heaviest
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.verifiers import Score, WeightedVerifier
 
@@ -34,6 +36,7 @@ class Evaluator:
     sampling: Sampling
     """The job's own; greedy evaluation takes its length limit."""
     seed: int
+    world: World = ALONE
 
     def greedy(self) -> Estimate:
         """Accuracy of the likeliest answer."""
@@ -67,7 +70,7 @@ class Evaluator:
             [prompt.tokens for prompt in self.prompts], sampling, seed=derived_seed(self.seed, "evaluation")
         )
         completions = decoded(self.policy, rollout.split())
-        return score_responses(self.verifiers, self.prompts, completions).checked()
+        return shared_scores(self.world, self.verifiers, self.prompts, completions).checked()
 
 
 def best_of(scores: Sequence[float], k: int) -> float:

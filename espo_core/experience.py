@@ -66,6 +66,13 @@ class Experience:
         )
         return Packed(responses=responses, forest=forest, targets=targets)
 
+    def share(self, responses: Ints, *, rank: int, ranks: int) -> Ints:
+        """What one of several ranks reads of some responses: as many nodes as the others, about."""
+        if ranks == 1 or not len(responses):
+            return responses
+        forest = self.forest(responses)
+        return responses[forest.order[forest.shares(ranks)[rank]]]
+
     def places(self, responses: Ints) -> Tensor:
         """[t] where in the batch the tokens of some responses stand."""
         starts = self.lengths.cumsum() - self.lengths

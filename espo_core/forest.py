@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -84,6 +85,12 @@ class Forest:
             # The first of a run shares nothing: what precedes it is in another run.
             nodes += length if place == start else own
         yield slice(start, len(self._own))
+
+    def shares(self, count: int) -> list[slice]:
+        """Runs of sequences that have about as many nodes each, `count` of them; a run may be empty."""
+        middle = self._own.cumsum() - self._own / 2
+        ends = np.searchsorted(middle, self.nodes * np.arange(1, count) / count).tolist()
+        return [slice(start, end) for start, end in pairwise([0, *ends, len(self._own)])]
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[N, heads, D]: each node sees itself and those before it on its path."""

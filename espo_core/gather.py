@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from espo_contracts.rollout import RolloutSpec
 from espo_core.answers import Answers
+from espo_core.distributed.sharing import shared_scores
+from espo_core.distributed.world import ALONE, World
 from espo_core.errors import NonFiniteLossError
 from espo_core.evaluate import decoded
 from espo_core.policy import Policy
 from espo_core.prompts import Prompt
 from espo_core.randomness import derived_seed
-from espo_core.rewards import Scored, heaviest, score_responses
+from espo_core.rewards import Scored, heaviest
 from espo_core.rollout.engine import Rollout, RolloutEngine, Sampling
 from espo_core.samplers import PromptSampler
 from espo_core.samplers.dynamic import Gathered, Gathering
@@ -40,6 +42,7 @@ class Gatherer:
     seed: int
     is_dynamic: bool
     """Prompts without contrast are passed over."""
+    world: World = ALONE
 
     def gather(self, step: int) -> Gathered:
         """Rounds of prompts, responses and scores, until enough prompts are worth training on.
@@ -76,7 +79,7 @@ class Gatherer:
 
     def _answered(self, prompts: Sequence[Prompt], step: int, number: int) -> Answers:
         rollout = self._sampled(prompts, step, number)
-        scored = score_responses(self.verifiers, prompts, decoded(self.policy, rollout.split()))
+        scored = shared_scores(self.world, self.verifiers, prompts, decoded(self.policy, rollout.split()))
         return Answers(prompts=prompts, rollout=rollout, scored=scored)
 
     def _sampled(self, prompts: Sequence[Prompt], step: int, number: int) -> Rollout:

@@ -17,12 +17,15 @@ from torch import Tensor
 from espo_contracts.rollout import MismatchCorrection
 from espo_contracts.spec import OptimiserSpec
 from espo_core.batch import TokenBatch, Totals
+from espo_core.distributed.replicas import SINGLE, Replicas
+from espo_core.distributed.world import World
 from espo_core.errors import NonFiniteLossError
 from espo_core.experience import Experience, Packed, micro_batches
 from espo_core.forest import Ints
 from espo_core.logprobs import Head, backward_in_one_pass, token_statistics
 from espo_core.mismatch import Mismatch, corrected, has_entropies, known
-from espo_core.objectives import Objective, ObjectiveOutput, combined_metrics
+from espo_core.objectives import Objective, ObjectiveOutput
+from espo_core.objectives.diagnostics import metrics_of, sums_of
 from espo_core.optim import Optimiser
 from espo_core.policy import Policy
 from espo_core.randomness import derived_seed
@@ -67,6 +70,7 @@ class Learner:
     reference: Policy | None = None
     """The base model, where the objective reads its log-probabilities and the policy has no adapters."""
     correction: MismatchCorrection | None = None
+    replicas: Replicas = SINGLE
 
     def completed(self, experience: Experience) -> tuple[Experience, dict[str, float]]:
         """The experience with what of the old policy the trainer computes itself, and what that measures: the
@@ -106,7 +110,7 @@ class Learner:
                 self._update(mini_batch, outcome, rate)
                 if not torch.tensor([outcome.losses[-1], outcome.norms[-1]]).isfinite().all():
                     raise NonFiniteLossError(step)
-        return _metrics(outcome, tokens=experience.batch.tokens * self.spec.epochs)
+        return _metrics(outcome, tokens=experience.batch.tokens * self.spec.epochs, world=self.replicas.world)
 
     def _prepared(self, objective: Objective, experience: Experience) -> Experience:
         batch = objective.prepare(experience.batch)
@@ -126,15 +130,26 @@ class Learner:
                 yield np.isin(group, chosen.numpy()).nonzero()[0]
 
     def _update(self, mini_batch: _MiniBatch, outcome: _Outcome, rate: float) -> None:
-        parts = list(self._parts(mini_batch.experience, mini_batch.trained))
-        if mini_batch.objective.needs_whole_mini_batch and parts:
+        if mini_batch.objective.needs_whole_mini_batch and len(mini_batch.trained):
             mini_batch = self._fitted(mini_batch)
+        parts = self._parts(mini_batch.experience, mini_batch.trained)
         losses = [loss for part in parts for loss in self._pass(mini_batch, part, outcome)]
-        outcome.losses.append(float(torch.stack(losses).sum()) if losses else 0.0)
+        for states in self._idle(self.policy, mini_batch.experience, passes=len(parts)):
+            (0.0 * (states.sum() + self._head().weight.sum())).backward()  # type: ignore[no-untyped-call]
+        loss = float(torch.stack(losses).sum()) if losses else 0.0
+        outcome.losses.append(self.replicas.world.total(loss))
         outcome.norms.append(self.optimiser.update(rate))
 
-    def _parts(self, experience: Experience, responses: Ints) -> Iterator[Packed]:
-        return micro_batches(experience, responses, max_tokens=self.spec.micro_batch_tokens)
+    def _parts(self, experience: Experience, responses: Ints) -> list[Packed]:
+        """This rank's share of some responses, in bounded passes."""
+        world = self.replicas.world
+        mine = experience.share(responses, rank=world.rank, ranks=world.size)
+        return list(micro_batches(experience, mine, max_tokens=self.spec.micro_batch_tokens))
+
+    def _idle(self, policy: Policy, experience: Experience, *, passes: int) -> Iterator[Tensor]:
+        """Yields states of which nothing is asked, where other ranks must make more passes than this one."""
+        for _ in range(self.replicas.passes(passes) - passes):
+            yield policy.read(experience.forest(np.zeros(1, dtype=np.int64)))
 
     def _fitted(self, mini_batch: _MiniBatch) -> _MiniBatch:
         """The mini-batch with an objective that has seen all of its tokens under the policy as it is now."""
@@ -169,12 +184,19 @@ class Learner:
         policy = policy or self.policy
         logp, entropy = experience.batch.logp_old.clone(), experience.batch.entropy_old.clone()
         everyone = np.arange(len(experience.lengths)) if responses is None else responses
-        for part in self._parts(experience, everyone):
-            head, targets = policy.head(self.temperature), part.targets
-            places = experience.places(part.responses)
-            logp[places], entropy[places] = token_statistics(
-                policy.read(part.forest), head, targets.tokens, rows=targets.rows
-            )
+        found = torch.zeros((2, len(logp)), dtype=logp.dtype, device=logp.device)
+        parts = self._parts(experience, everyone)
+        for part in parts:
+            states, targets = policy.read(part.forest), part.targets
+            found[:, experience.places(part.responses)] = torch.stack(
+                token_statistics(states, policy.head(self.temperature), targets.tokens, rows=targets.rows)
+            ).to(found.dtype)
+        for _ in self._idle(policy, experience, passes=len(parts)):
+            pass
+        self.replicas.world.sum_into([found])
+        if len(everyone):
+            places = experience.places(everyone)
+            logp[places], entropy[places] = found[:, places]
         return logp, entropy
 
     def _reference_logp(self, experience: Experience) -> Tensor:
@@ -228,14 +250,17 @@ def _group(batch: TokenBatch) -> Ints:
     return batch.group.cpu().numpy()
 
 
-def _metrics(outcome: _Outcome, *, tokens: int) -> dict[str, float]:
-    measured = combined_metrics(outcome.outputs) if outcome.outputs else dict(NOTHING_TRAINED)
+def _metrics(outcome: _Outcome, *, tokens: int, world: World) -> dict[str, float]:
+    sums = world.gathered(sums_of([output.diagnostics for output in outcome.outputs]))
+    measured = NOTHING_TRAINED | metrics_of(sums)
     # Tokens that were left out got no gradient either.
-    measured["gradient_utilisation"] = (
-        measured.get("gradient_utilisation", 0.0) * outcome.trained_tokens / tokens
-    )
+    trained_tokens = world.total(outcome.trained_tokens)
+    measured["gradient_utilisation"] = measured.get("gradient_utilisation", 0.0) * trained_tokens / tokens
     metrics = {f"policy/{name.replace('/', '_')}": value for name, value in measured.items()}
     metrics["policy/loss"] = sum(outcome.losses) / len(outcome.losses)
-    metrics |= Mismatch.joined(outcome.first).metrics()
+    first = Mismatch.joined(outcome.first)
+    metrics |= Mismatch(
+        sampler=world.joined(first.sampler.cpu()), policy=world.joined(first.policy.cpu())
+    ).metrics()
     metrics["optimiser/gradient_norm"] = sum(outcome.norms) / len(outcome.norms)
     return metrics

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from espo_contracts.spec import OptimiserSpec
+from espo_core.distributed.replicas import SINGLE, Replicas, cut_like
 from espo_core.errors import CheckpointError
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -31,13 +33,15 @@ def learning_rate(spec: OptimiserSpec, *, step: int, steps: int) -> float:
 
 
 class Optimiser:
-    """Updates named parameters from their gradients.
+    """Updates named parameters from their gradients. What is cut among ranks is updated where it lies.
 
     A bfloat16 weight cannot hold an update of 1e-6: its update is made on a float32 copy and rounded back.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], spec: OptimiserSpec) -> None:
-        self._spec = spec
+    def __init__(
+        self, parameters: Mapping[str, nn.Parameter], spec: OptimiserSpec, replicas: Replicas = SINGLE
+    ) -> None:
+        self._spec, self._replicas = spec, replicas
         self._parameters = dict(parameters)
         self._masters = {
             name: one if one.dtype == torch.float32 else nn.Parameter(one.detach().float())
@@ -59,7 +63,8 @@ class Optimiser:
         torch._foreach_zero_([one.grad for one in self._parameters.values() if one.grad is not None])
 
     def update(self, rate: float) -> float:
-        """Takes a step at a learning rate; returns the gradient norm before clipping."""
+        """Takes a step at a learning rate, all ranks together; returns the gradient norm before clipping."""
+        self._replicas.reduce(list(self._parameters.values()))
         self._to_masters()
         norm = nn.utils.clip_grad_norm_(self._masters.values(), self._spec.max_gradient_norm)
         for group in self._adamw.param_groups:
@@ -67,7 +72,7 @@ class Optimiser:
         self._adamw.step()
         self._from_masters()
         self.zero_gradients()
-        return float(norm)
+        return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
     def state(self) -> dict[str, Tensor]:
         """What a resumed run needs: `exp_avg/<parameter>` and so on, and `master/<parameter>`."""
@@ -89,9 +94,10 @@ class Optimiser:
         for name, one in self._masters.items():
             if self._is_copy(name):
                 with torch.no_grad():
-                    one.copy_(state[f"master/{name}"])
+                    one.copy_(cut_like(state[f"master/{name}"], one))
+            fresh = self._moments(name)
             self._adamw.state[one] = {
-                moment: state[f"{moment}/{name}"].to(one.device).clone() for moment in MOMENTS
+                moment: cut_like(state[f"{moment}/{name}"], fresh[moment]) for moment in MOMENTS
             }
 
     def _moments(self, name: str) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from espo_contracts.spec import Lora, ModelSpec
 from espo_core.attention import ATTENTION, Layout
+from espo_core.distributed.replicas import plain_state, run_below_head
 from espo_core.errors import ModelError
 from espo_core.forest import Forest
 from espo_core.loading import ModelSource, load_model, load_tokenizer
@@ -86,11 +87,9 @@ class Policy:
             positions: [N] int64 place of each in its sequence.
             layout: which of them see which.
         """
-        output = self.model.base_model(
-            input_ids=ids[None], position_ids=positions[None], layout=layout, use_cache=False
-        )
-        states: Tensor = output.last_hidden_state[0]
-        return states
+        return run_below_head(
+            self.model, input_ids=ids[None], position_ids=positions[None], layout=layout, use_cache=False
+        )[0]
 
     def read(self, forest: Forest) -> Tensor:
         """[N, H] states of the nodes of a forest."""
@@ -117,8 +116,10 @@ class Policy:
 
     def save(self, folder: Path) -> None:
         """Writes a Hugging Face folder; adapters are merged into a copy of the weights that they change."""
-        model = self.model if self.adapters is None else self.adapters.merged()
-        model.save_pretrained(folder)
+        if self.adapters is None:
+            self.model.save_pretrained(folder, state_dict=plain_state(self.model))
+        else:
+            self.adapters.merged().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -18,6 +18,9 @@ from espo_contracts.spec import ResourceSpec
 from espo_core.algorithms import get_algorithm
 from espo_core.checkpoint import TrainingState, load_training_state, under
 from espo_core.data import PromptData, load_data
+from espo_core.distributed.placing import load_on_ranks, on_ranks
+from espo_core.distributed.replicas import Replicas, cut_like
+from espo_core.distributed.world import ALONE, World
 from espo_core.errors import CheckpointError, ConfigError, DataError
 from espo_core.evaluate import Evaluator
 from espo_core.gather import Gatherer
@@ -46,6 +49,8 @@ class RunInputs:
     """JSONL of `spec.data.file`."""
     resume: Path | None = None
     """Checkpoint with training state to continue from."""
+    world: World = ALONE
+    """The ranks that run it together, each with the same inputs."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,6 +65,7 @@ class Run:
     optimiser: Optimiser
     learner: Learner
     evaluator: Evaluator
+    replicas: Replicas
     steps_done: int = 0
 
     def tensors(self) -> dict[str, Tensor]:
@@ -85,7 +91,7 @@ class Run:
         if self.policy.adapters is not None:
             with torch.no_grad():
                 for name, one in self.policy.trainable().items():
-                    one.copy_(tensors[f"adapter/{name}"])
+                    one.copy_(cut_like(tensors[f"adapter/{name}"], one))
         self.steps_done = state.step
 
 
@@ -95,14 +101,15 @@ def prepare_run(inputs: RunInputs) -> Run:
     Raises:
         EspoError: the model, the data, a name or a checkpoint is unusable.
     """
-    spec, device = inputs.spec, prepare_device(inputs.spec.resources)
+    spec, device = inputs.spec, prepare_device(inputs.spec.resources, inputs.world)
     objective = get_objective(spec.algorithm.name, **spec.algorithm.parameters)
     verifiers = build_reward(spec.reward)
-    policy = load_policy(spec.model, folder=_weights(inputs), device=device, seed=spec.seed)
+    policy, replicas = load_on_ranks(spec, folder=_weights(inputs), device=device, world=inputs.world)
     data = load_data(
         spec.data, policy.tokenizer, file=inputs.data_file, columns=reference_columns(spec.reward)
     )
-    run = _assembled(inputs, policy=policy, data=data, objective=objective, verifiers=verifiers)
+    parts = _Parts(policy=policy, replicas=replicas, data=data, objective=objective, verifiers=verifiers)
+    run = _assembled(inputs, parts)
     if inputs.resume is not None:
         state, tensors = load_training_state(inputs.resume)
         if state.seed != spec.seed:
@@ -132,7 +139,7 @@ def prepare_evaluator(
     return _evaluator(spec, policy, NativeEngine(policy=policy), data)
 
 
-def prepare_device(resources: ResourceSpec) -> torch.device:
+def prepare_device(resources: ResourceSpec, world: World = ALONE) -> torch.device:
     """The device of a run; on a CPU everything that torch does on it is then reproducible.
 
     Raises:
@@ -144,7 +151,7 @@ def prepare_device(resources: ResourceSpec) -> torch.device:
                 "resources.device is gpu, but this machine has no CUDA device",
                 hint="Set resources.device to cpu, or run the job on a machine with a GPU.",
             )
-        return torch.device("cuda")
+        return torch.device("cuda") if world.is_alone else torch.device("cuda", world.local_rank)
     torch.set_num_threads(resources.cpu_threads)
     torch.use_deterministic_algorithms(True)
     # Every buffer is written before it is read; filling each with NaN first costs several percent.
@@ -185,11 +192,15 @@ def started(run: Run, spec: JobSpec) -> Started:
     return Started(
         total_steps=spec.schedule.steps,
         resumed_from=run.steps_done if is_resumed else None,
-        device=str(run.policy.device),
+        device=_name(run.policy.device, run.replicas.world),
         parameters=sum(one.numel() for one in run.policy.model.parameters()),
         trainable_parameters=sum(one.numel() for one in run.policy.trainable().values()),
         versions=versions | {"python": platform.python_version()},
     )
+
+
+def _name(device: torch.device, world: World) -> str:
+    return str(device) if world.is_alone else f"{world.size} x {device.type}"
 
 
 def _weights(inputs: RunInputs) -> Path | None:
@@ -198,21 +209,30 @@ def _weights(inputs: RunInputs) -> Path | None:
     return inputs.resume if inputs.resume is not None and is_full else inputs.model
 
 
-def _assembled(
-    inputs: RunInputs,
-    *,
-    policy: Policy,
-    data: PromptData,
-    objective: Objective,
-    verifiers: Sequence[WeightedVerifier],
-) -> Run:
-    spec = inputs.spec
-    optimiser = Optimiser(policy.trainable(), spec.optimiser)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """What the others are made of."""
+
+    policy: Policy
+    replicas: Replicas
+    data: PromptData
+    objective: Objective
+    verifiers: Sequence[WeightedVerifier]
+
+    @property
+    def engine(self) -> RolloutEngine:
+        return on_ranks(NativeEngine(policy=self.policy), self.policy, self.replicas)
+
+
+def _assembled(inputs: RunInputs, parts: _Parts) -> Run:
+    spec, policy = inputs.spec, parts.policy
+    optimiser = Optimiser(policy.trainable(), spec.optimiser, parts.replicas)
     return Run(
         policy=policy,
-        data=data,
-        objective=objective,
-        rollouts=_rollouts(spec, policy, data, verifiers),
+        replicas=parts.replicas,
+        data=parts.data,
+        objective=parts.objective,
+        rollouts=_rollouts(spec, parts),
         overlong=overlong_of(spec.rollout),
         optimiser=optimiser,
         learner=Learner(
@@ -221,40 +241,42 @@ def _assembled(
             spec=spec.optimiser,
             temperature=spec.rollout.temperature,
             seed=spec.seed,
-            reference=_reference(inputs, policy, objective),
+            reference=_reference(inputs, policy, parts.objective),
             correction=spec.rollout.mismatch_correction,
+            replicas=parts.replicas,
         ),
-        evaluator=_evaluator(spec, policy, NativeEngine(policy=policy), data),
+        evaluator=_evaluator(spec, policy, parts.engine, parts.data, inputs.world),
     )
 
 
-def _rollouts(
-    spec: JobSpec, policy: Policy, data: PromptData, verifiers: Sequence[WeightedVerifier]
-) -> RolloutSource:
+def _rollouts(spec: JobSpec, parts: _Parts) -> RolloutSource:
     staleness = spec.rollout.max_staleness
     if staleness and spec.resources.devices > 1:
         raise ConfigError(
             "rollout.max_staleness is for one device: several sample their shares together between updates",
             hint="Set rollout.max_staleness to 0, or resources.devices to 1.",
         )
-    sampling = sampling_copy(policy) if staleness else policy
+    sampling = sampling_copy(parts.policy) if staleness else parts.policy
     gatherer = Gatherer(
         policy=sampling,
-        engine=NativeEngine(policy=sampling),
-        prompts=data.train,
-        sampler=build_sampler(spec.rollout, prompts=len(data.train), seed=spec.seed),
-        verifiers=verifiers,
+        engine=NativeEngine(policy=sampling) if staleness else parts.engine,
+        prompts=parts.data.train,
+        sampler=build_sampler(spec.rollout, prompts=len(parts.data.train), seed=spec.seed),
+        verifiers=parts.verifiers,
         spec=spec.rollout,
         sampling=sampling_of(spec.rollout),
         seed=spec.seed,
         is_dynamic=is_dynamic(spec),
+        world=parts.replicas.world,
     )
     if not staleness:
         return InTurn(gatherer=gatherer)
-    return Pipeline(gatherer, trained=policy, staleness=staleness, steps=spec.schedule.steps)
+    return Pipeline(gatherer, trained=parts.policy, staleness=staleness, steps=spec.schedule.steps)
 
 
-def _evaluator(spec: JobSpec, policy: Policy, engine: RolloutEngine, data: PromptData) -> Evaluator:
+def _evaluator(
+    spec: JobSpec, policy: Policy, engine: RolloutEngine, data: PromptData, world: World = ALONE
+) -> Evaluator:
     return Evaluator(
         policy=policy,
         engine=engine,
@@ -262,6 +284,7 @@ def _evaluator(spec: JobSpec, policy: Policy, engine: RolloutEngine, data: Promp
         prompts=data.held_out,
         sampling=sampling_of(spec.rollout),
         seed=spec.seed,
+        world=world,
     )
 
 
@@ -269,7 +292,6 @@ def _reference(inputs: RunInputs, policy: Policy, objective: Objective) -> Polic
     """A second copy of the base model, where the objective compares with it; adapters can be switched off."""
     if "logp_ref" not in objective.requires or policy.adapters is not None:
         return None
-    spec = inputs.spec
-    reference = load_policy(spec.model, folder=inputs.model, device=policy.device, seed=spec.seed)
+    reference, _ = load_on_ranks(inputs.spec, folder=inputs.model, device=policy.device, world=inputs.world)
     reference.model.requires_grad_(False)
     return reference

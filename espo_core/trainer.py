@@ -13,6 +13,7 @@ from torch import Tensor
 from espo_contracts.events import Checkpoint, Event, Log, finite
 from espo_core.answers import Answers
 from espo_core.checkpoint import TrainingState, save_checkpoint
+from espo_core.distributed.replicas import gathered_tensors
 from espo_core.experience import make_experience
 from espo_core.objectives import advantages
 from espo_core.optim import learning_rate
@@ -39,7 +40,8 @@ class Trainer:
     """Runs a job, or what is left of it."""
 
     def __init__(self, inputs: RunInputs, emit: Callable[[Event], None]) -> None:
-        self._inputs, self._spec, self._emit = inputs, inputs.spec, emit
+        self._inputs, self._spec, self._world = inputs, inputs.spec, inputs.world
+        self._emit = emit if inputs.world.is_first else _tell_nobody
 
     def run(self) -> None:
         """Trains to the last step.
@@ -53,7 +55,7 @@ class Trainer:
                 self._step(run, step)
 
     def _step(self, run: Run, step: int) -> None:
-        seed_everything(self._spec.seed, "step", step)
+        seed_everything(self._spec.seed, "step", step, *self._world.purpose)
         watch = Stopwatch()
         gathered = self._gather(run, step)
         turn = self._judge(run, gathered.kept, step)
@@ -124,9 +126,12 @@ class Trainer:
             return
         ahead = run.rollouts.state(step)
         state = TrainingState(step=step, seed=self._spec.seed, sampler=ahead.sampler, pending=ahead.pending)
-        files = save_checkpoint(self._inputs.work_dir, run.policy, state, run.tensors() | ahead.tensors)
-        told = finite(step, checkpoint_metrics(metrics))
-        self._emit(Checkpoint(step=step, files=files, metrics=told.values))
+        tensors = gathered_tensors(run.tensors() | ahead.tensors, self._world)
+        with run.replicas.whole():
+            if self._world.is_first:
+                files = save_checkpoint(self._inputs.work_dir, run.policy, state, tensors)
+                told = finite(step, checkpoint_metrics(metrics))
+                self._emit(Checkpoint(step=step, files=files, metrics=told.values))
 
     def _evaluated(self, run: Run) -> dict[str, float]:
         return run.evaluator.metrics(self._spec.schedule.evaluate_samples) if run.data.held_out else {}
@@ -141,3 +146,7 @@ class Trainer:
                 "region of this algorithm takes for a change of the policy; use rollout.mismatch_correction, "
                 "model.dtype float32, LoRA without dropout, or a larger epsilon_min"
             )
+
+
+def _tell_nobody(event: Event) -> None:
+    """The first rank tells what all of them did."""

@@ -58,26 +58,36 @@ class Diagnostics:
     maxima: Mapping[str, Tensor] = field(default_factory=dict)
 
 
+Sums = Mapping[str, Sequence[Sequence[float]]]
+"""(total, count) of each metric in each of some batches, as numbers; a maximum is (maximum, -1)."""
+
+
 def read_metrics(parts: Sequence[Diagnostics]) -> dict[str, float]:
-    """The metrics of several batches as of one, in one transfer from the device.
+    """The metrics of several batches as of one, in one transfer from the device."""
+    return metrics_of([sums_of(parts)])
+
+
+def metrics_of(parts: Sequence[Sums]) -> dict[str, float]:
+    """The metrics of all the batches that were summed.
 
     A mean over nothing (an entropy level without a token) is left out.
     """
-    columns = _to_host(parts)
-    means = {name for part in parts for name in part.means}
     metrics = {}
-    for name, values in columns.items():
-        if name not in means:
+    for name in {name: None for part in parts for name in part}:
+        values = [value for part in parts for value in part.get(name, ())]
+        if values[0][1] < 0:
             metrics[name] = max(total for total, _ in values)
         elif count := sum(count for _, count in values):
             metrics[name] = sum(total for total, _ in values) / count
     return metrics
 
 
-def _to_host(parts: Sequence[Diagnostics]) -> dict[str, list[tuple[float, float]]]:
-    """(total, count) of every metric in every part; a maximum travels as (maximum, 1)."""
+def sums_of(parts: Sequence[Diagnostics]) -> Sums:
+    """What is behind the metrics of several batches, which may be none."""
+    if not parts:
+        return {}
     named = [(name, mean.total, mean.count) for part in parts for name, mean in part.means.items()]
-    named += [(name, peak, torch.ones_like(peak)) for part in parts for name, peak in part.maxima.items()]
+    named += [(name, peak, torch.full_like(peak, -1)) for part in parts for name, peak in part.maxima.items()]
     dtype = reduce(torch.promote_types, (total.dtype for _, total, _ in named))
     flat = torch.stack([value.to(dtype) for _, *pair in named for value in pair]).tolist()
     columns: dict[str, list[tuple[float, float]]] = {}

@@ -70,6 +70,14 @@ class Rollout:
         )
 
     @staticmethod
+    def empty(device: torch.device) -> Rollout:
+        """No response."""
+        floats, whole = torch.zeros(0, device=device), torch.zeros(0, dtype=torch.int64, device=device)
+        return Rollout(
+            tokens=whole, logp=floats, entropy=floats, lengths=whole, is_truncated=whole.to(torch.bool)
+        )
+
+    @staticmethod
     def joined(parts: Sequence[Rollout]) -> Rollout:
         """One rollout of several, in their order."""
         return Rollout(
