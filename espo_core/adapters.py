@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -36,7 +36,8 @@ class Adapters:
         weight: Tensor = layer.weight  # type: ignore[assignment]
         if not isinstance(layer, LoraLayer) or layer._disable_adapters:
             return weight
-        return weight + layer.get_delta_weight(ADAPTER).to(weight.dtype)  # type: ignore[attr-defined]
+        delta: Tensor = cast("Any", layer).get_delta_weight(ADAPTER)
+        return weight + delta.to(weight.dtype)
 
     def set_dropout(self, active: bool) -> None:
         """Switches dropout on the adapters' inputs."""

@@ -40,21 +40,17 @@ class Uniforms:
     """
 
     seed: int
-    _blocks: dict[tuple[int, int], NDArray[np.float64]] = field(default_factory=dict, init=False)
+    _blocks: dict[int, NDArray[np.float64]] = field(default_factory=dict, init=False)
 
     def at(self, rows: NDArray[np.int64], positions: NDArray[np.int64]) -> NDArray[np.float64]:
         """[n] of these rows at these positions."""
-        numbers = np.empty(len(rows))
-        block_of = np.stack([rows // BLOCK, positions // BLOCK], axis=1)
-        wanted = {(int(row), int(position)) for row, position in np.unique(block_of, axis=0)}
-        for block in wanted:
-            mine = (block_of == block).all(axis=1)
-            numbers[mine] = self._block(*block)[positions[mine] % BLOCK, rows[mine] % BLOCK]
-        self._blocks = {block: self._blocks[block] for block in wanted}
+        block_of = (rows // BLOCK << 32) + positions // BLOCK
+        blocks, place = np.unique(block_of, return_inverse=True)
+        drawn = {block: self._blocks.get(block) for block in blocks.tolist()}
+        self._blocks = {block: self._draw(block) if one is None else one for block, one in drawn.items()}
+        together = np.stack(list(self._blocks.values()))
+        numbers: NDArray[np.float64] = together[place, positions % BLOCK, rows % BLOCK]
         return numbers
 
-    def _block(self, row: int, position: int) -> NDArray[np.float64]:
-        if (row, position) not in self._blocks:
-            generator = np.random.Generator(np.random.Philox(key=[self.seed, (row << 32) + position]))
-            self._blocks[row, position] = generator.random((BLOCK, BLOCK))
-        return self._blocks[row, position]
+    def _draw(self, block: int) -> NDArray[np.float64]:
+        return np.random.Generator(np.random.Philox(key=[self.seed, block])).random((BLOCK, BLOCK))

@@ -37,10 +37,10 @@ class Shape:
         """Bytes of the keys and values of one token."""
         return 2 * self.layers * self.heads * self.size * self.dtype.itemsize
 
-    def empty(self, rows: int, columns: int) -> Tensor:
-        """[layers, 2, rows, K, columns, D]."""
+    def zeros(self, rows: int, columns: int) -> Tensor:
+        """[layers, 2, rows, K, columns, D]; finite where nothing is written, as a mask gives it weight 0."""
         shape = (self.layers, 2, rows, self.heads, columns, self.size)
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
 
 
 class Prefill:
@@ -67,7 +67,7 @@ class DecodeCache:
 
     def __init__(self, shape: Shape) -> None:
         self._shape = shape
-        self._store = shape.empty(0, 0)
+        self._store = shape.zeros(0, 0)
         self._start = np.zeros(0, dtype=np.int64)
         self.rows = 0
         """B."""
@@ -140,7 +140,7 @@ class DecodeCache:
         unread = int(self._start[: self.rows].min()) if self.rows else self._column
         filled = self._column - unread
         column = max(filled, width)
-        store = self._shape.empty(max(slots, self._store.shape[2]), column + max(GROWTH, column // 2))
+        store = self._shape.zeros(max(slots, self._store.shape[2]), column + max(GROWTH, column // 2))
         kept = self._store[:, :, : self.rows, :, unread : self._column]
         store[:, :, : self.rows, :, column - filled : column] = kept
         start = np.zeros(store.shape[2], dtype=np.int64)
@@ -156,7 +156,7 @@ class SharedPromptCache(DecodeCache):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
-        self._prompts = shape.empty(0, 0)
+        self._prompts = shape.zeros(0, 0)
         """[layers, 2, N, K, P, D], filled up on the left."""
         self._lengths = np.zeros(0, dtype=np.int64)
         self._prompt_of = np.zeros(0, dtype=np.int64)

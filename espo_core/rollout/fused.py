@@ -9,13 +9,13 @@ Legend: N tokens, H hidden size.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, rms_norm
 
 from espo_core.attention import Layout
 from espo_core.forest import Forest
@@ -26,30 +26,39 @@ LARGEST_COPY_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Projection:
+    """Linear layers of the same input as one product, with their adapters and the norm before them."""
+
     weight: Tensor
+    """[in, out]."""
     bias: Tensor | None
 
     @classmethod
-    def of(cls, policy: Policy, *layers: nn.Module) -> _Projection:
-        """Several linear layers of the same input as one, their adapters merged in."""
+    def of(cls, policy: Policy, *layers: nn.Module, norm: nn.Module | None = None) -> _Projection:
         adapters = policy.adapters
         weights = [one.weight if adapters is None else adapters.weight_of(one) for one in layers]
+        weight = torch.cat(weights)  # type: ignore[arg-type]
         biases = [one.bias for one in layers]
         return cls(
-            weight=torch.cat(weights),  # type: ignore[arg-type]
+            weight=(weight if norm is None else weight * norm.weight).T,  # type: ignore[operator]
             bias=None if biases[0] is None else torch.cat(biases),  # type: ignore[arg-type]
         )
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        return linear(inputs, self.weight, self.bias)
+        return inputs @ self.weight if self.bias is None else torch.addmm(self.bias, inputs, self.weight)
+
+    def added(self, states: Tensor, inputs: Tensor) -> Tensor:
+        """The states plus this."""
+        states = states if self.bias is None else states + self.bias
+        return torch.addmm(states, inputs, self.weight)
 
 
-class _Norm:
-    def __init__(self, norm: Any) -> None:
-        self._weight, self._epsilon = norm.weight, norm.variance_epsilon
-
-    def __call__(self, values: Tensor) -> Tensor:
-        return rms_norm(values, (values.shape[-1],), self._weight, self._epsilon)
+def _normed(states: Tensor, epsilon: float) -> Tensor:
+    """The states over their root mean square."""
+    wide, size = states.float(), states.shape[-1]
+    squared = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_()
+    scale = squared.add_(epsilon * size).rsqrt_().mul_(math.sqrt(size))
+    normed: Tensor = (wide * scale).to(states.dtype)
+    return normed
 
 
 class _Layer:
@@ -57,29 +66,26 @@ class _Layer:
 
     def __init__(self, policy: Policy, layer: Any) -> None:
         attention, mlp = layer.self_attn, layer.mlp
+        before, between = layer.input_layernorm, layer.post_attention_layernorm
+        self._epsilon: float = before.variance_epsilon
         self._index, self._size, self._scaling = attention.layer_idx, attention.head_dim, attention.scaling
-        self._before, self._between = _Norm(layer.input_layernorm), _Norm(layer.post_attention_layernorm)
         self._heads = attention.q_proj.weight.shape[0] // self._size
         self._rotated = self._heads + attention.k_proj.weight.shape[0] // self._size
-        self._read = _Projection.of(policy, attention.q_proj, attention.k_proj, attention.v_proj)
+        self._read = _Projection.of(policy, attention.q_proj, attention.k_proj, attention.v_proj, norm=before)
         self._out = _Projection.of(policy, attention.o_proj)
-        self._gate, self._down = (
-            _Projection.of(policy, mlp.gate_proj, mlp.up_proj),
-            _Projection.of(policy, mlp.down_proj),
-        )
+        self._gate = _Projection.of(policy, mlp.gate_proj, mlp.up_proj, norm=between)
+        self._down = _Projection.of(policy, mlp.down_proj)
         self._act = mlp.act_fn
-        self._norms = [
-            _Norm(getattr(attention, name)) for name in ("q_norm", "k_norm") if hasattr(attention, name)
-        ]
+        self._norms = [getattr(attention, name) for name in ("q_norm", "k_norm") if hasattr(attention, name)]
 
     def __call__(self, states: Tensor, cos: Tensor, sin: Tensor, layout: Layout) -> Tensor:
-        read = self._read(self._before(states)).view(len(states), -1, self._size)
+        read = self._read(_normed(states, self._epsilon)).view(len(states), -1, self._size)
         rotated = self._rotate(read[:, : self._rotated], cos, sin)
         query, key = rotated[:, : self._heads], rotated[:, self._heads :]
         seen = layout.attend(self._index, query, key, read[:, self._rotated :], self._scaling)
-        states = states + self._out(seen.flatten(1))
-        gate, up = self._gate(self._between(states)).chunk(2, dim=-1)
-        return states + self._down(self._act(gate) * up)
+        states = self._out.added(states, seen.flatten(1))
+        gate, up = self._gate(_normed(states, self._epsilon)).chunk(2, dim=-1)
+        return self._down.added(states, self._act(gate) * up)
 
     def _rotate(self, heads: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """Rotary position embedding of queries and keys; `sin` has the sign of the half that comes first."""
@@ -90,38 +96,43 @@ class _Layer:
 
 
 class FusedModel:
-    """The layers of a model in this form."""
+    """The layers of a model in this form, for positions below a limit."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, *, positions: int) -> None:
         model: Any = policy.model.base_model
-        self._embedding, self._rotary, self._last = (
-            model.embed_tokens.weight,
-            model.rotary_emb,
-            _Norm(model.norm),
-        )
+        self._embedding, self._last = model.embed_tokens.weight, model.norm
+        self._cos, self._sin = _rotations(model, policy, positions)
         self._layers = [_Layer(policy, layer) for layer in model.layers]
 
     def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """[N, H] last hidden states; arguments as of `Policy.states`."""
         states = self._embedding.index_select(0, ids)
-        cos, sin = (one[0, :, None] for one in self._rotary(states[None], positions[None]))
-        half = sin.shape[-1] // 2
-        sin = torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)
+        cos, sin = self._cos.index_select(0, positions), self._sin.index_select(0, positions)
         for layer in self._layers:
             states = layer(states, cos, sin, layout)
-        return self._last(states)
+        last: Tensor = _normed(states, self._last.variance_epsilon) * self._last.weight
+        return last
+
+
+def _rotations(model: Any, policy: Policy, positions: int) -> tuple[Tensor, Tensor]:
+    """[positions, 1, D] cosines, and sines with the sign of the first half turned."""
+    like = torch.empty(0, dtype=policy.dtype, device=policy.device)
+    cos, sin = model.rotary_emb(like, torch.arange(positions, device=policy.device)[None])
+    half = sin.shape[-1] // 2
+    return cos[0, :, None], torch.cat([-sin[..., :half], sin[..., half:]], dim=-1)[0, :, None]
 
 
 def is_fusable(policy: Policy) -> bool:
     """Whether the model is small, and this form gives the states that its modules give."""
-    layers = getattr(policy.model.base_model, "layers", [])
-    if (
-        sum(one.numel() * one.element_size() for layer in layers for one in layer.parameters())
-        > LARGEST_COPY_BYTES
-    ):
+    model: Any = policy.model.base_model
+    layers = getattr(model, "layers", [])
+    size = sum(one.numel() * one.element_size() for layer in layers for one in layer.parameters())
+    # Rotations of other kinds change with the length of what is read.
+    rotary = getattr(getattr(model, "rotary_emb", None), "rope_type", None)
+    if size > LARGEST_COPY_BYTES or rotary not in ("default", "linear", "llama3", "yarn"):
         return False
     try:
-        fused = FusedModel(policy)
+        fused = FusedModel(policy, positions=8)
     except AttributeError:  # built of other modules
         return False
     forest = Forest(np.arange(8)[None] % policy.vocab_size, np.array([8]), device=policy.device)

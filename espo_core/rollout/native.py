@@ -52,7 +52,8 @@ class NativeEngine:
         self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
     ) -> Rollout:
         """G responses to each prompt."""
-        model = FusedModel(self.policy) if self._is_fusable else self.policy
+        positions = max(len(prompt) for prompt in prompts) + sampling.max_new_tokens
+        model = FusedModel(self.policy, positions=positions) if self._is_fusable else self.policy
         decoding = _Decoding(self.policy, model, sampling, prompts)
         return decoding.run(Uniforms(seed=seed), first=first)
 
@@ -79,6 +80,8 @@ class _Decoding:
         """[B, H] state of each row after its last token."""
         self._response, self._row, self._taken = (np.zeros(0, dtype=np.int64) for _ in range(3))
         """[M] each: the response, its row, and how many tokens it has."""
+        self._is_spread = False
+        """No two open responses share a row, and so none will."""
 
     def run(self, uniforms: Uniforms, *, first: int) -> Rollout:
         """The responses; `first` is the number of the first among those that the uniform numbers are for."""
@@ -105,20 +108,26 @@ class _Decoding:
 
     def _branch(self, rows: Ints, tokens: Ints) -> Ints:
         """[M] rows after each history has become one for each of its next tokens."""
-        histories, row_of = np.unique(rows * self._policy.vocab_size + tokens, return_inverse=True)
-        parents = histories // self._policy.vocab_size
+        if not self._is_spread:
+            histories, row_of = np.unique(rows * self._policy.vocab_size + tokens, return_inverse=True)
+            parents = histories // self._policy.vocab_size
+            rows = self._settled(parents)[row_of]
+            self._is_spread = len(histories) == len(rows)
+        used = np.zeros(self._cache.rows, dtype=bool)
+        used[rows] = True
+        if used.sum() < COMPACT_BELOW * len(used):
+            self._cache.keep(used.nonzero()[0])
+            rows = (used.cumsum() - 1)[rows]
+        return rows
+
+    def _settled(self, parents: Ints) -> Ints:
+        """The row of each history that goes on from one of `parents`; the first stays in its parent's row."""
         is_further = np.concatenate([[False], parents[1:] == parents[:-1]])
         further = int(is_further.sum())
-        free = np.setdiff1d(np.arange(self._cache.rows + further), parents)[:further]
         place = parents.copy()
-        place[is_further] = free
-        self._cache.branch(parents[is_further], free)
-        if len(place) < COMPACT_BELOW * self._cache.rows:
-            kept = np.sort(place)
-            self._cache.keep(kept)
-            place = np.searchsorted(kept, place)
-        moved: Ints = place[row_of]
-        return moved
+        place[is_further] = np.setdiff1d(np.arange(self._cache.rows + further), parents)[:further]
+        self._cache.branch(parents[is_further], place[is_further])
+        return place
 
     def _step(self, rows: Ints, tokens: Ints) -> None:
         """Runs the last tokens through the model."""
@@ -140,6 +149,7 @@ class _Decoding:
         if count > 0:
             entered = np.arange(self._waiting, self._waiting + count)
             self._waiting += count
+            self._is_spread = False
             rows = self._prefill(entered)
             self._response = np.concatenate(
                 [self._response, (entered[:, None] * group + np.arange(group)).ravel()]
