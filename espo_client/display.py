@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from espo_client.records import Estimate
 from espo_client.tracker import Tracker
 
 LINE_SECONDS = 5.0
@@ -113,6 +114,30 @@ def figures_text(tracker: Tracker) -> str:
     names = (("reward/mean", "reward"), ("policy/clip_fraction", "clip"), ("held_out/greedy", "held out"))
     values = ((label, tracker.figure(name)) for name, label in names)
     return "  ".join(f"{label} {value:.3f}" for label, value in values if value is not None)
+
+
+def estimate_lines(estimate: Estimate) -> Iterator[str]:
+    """What a job will need, in two digits, the largest parts first."""
+    yield f"rollout tokens: about {_rough(estimate.rollout_tokens):,.0f}"
+    if estimate.parameters is not None:
+        trained = estimate.trainable_parameters or estimate.parameters
+        yield f"parameters: {estimate.parameters:,}, of which {trained:,} are trained"
+    if estimate.memory_bytes is not None:
+        parts = _parts(estimate.memory or {}, 1e-6, "MB")
+        yield f"memory: about {_rough(estimate.memory_bytes / 1e6):,.0f} MB ({parts})"
+    if estimate.seconds is not None:
+        yield f"time: about {_rough(estimate.seconds):,.0f} s ({_parts(estimate.time or {}, 1, 's')})"
+
+
+def _parts(parts: Mapping[str, float], scale: float, unit: str) -> str:
+    """The parts that are a fiftieth of the largest or more."""
+    ordered = sorted(parts.items(), key=lambda part: -part[1])
+    shown = [(name, value) for name, value in ordered if value and 50 * value >= ordered[0][1]]
+    return ", ".join(f"{name.replace('_', ' ')} {_rough(value * scale):,.0f} {unit}" for name, value in shown)
+
+
+def _rough(value: float) -> float:
+    return float(f"{value:.2g}")
 
 
 def _left_text(tracker: Tracker) -> str:

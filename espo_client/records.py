@@ -134,10 +134,24 @@ class DataFile(View):
     created_at: float
 
 
+class Estimate(View):
+    """What a job will need."""
+
+    rollout_tokens: int
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    memory_bytes: int | None = None
+    memory: dict[str, int] | None = None
+    """Bytes by part."""
+    seconds: float | None = None
+    time: dict[str, float] | None = None
+    """Seconds by part."""
+
+
 class Validation(View):
     """What submitting a document would do."""
 
     is_valid: bool
     errors: list[FieldError] = []
     resolved: dict[str, Any] | None = None
-    estimate: dict[str, float | None] | None = None
+    estimate: Estimate | None = None

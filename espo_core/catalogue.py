@@ -70,9 +70,9 @@ def _section(entries: Mapping[str, Entry]) -> list[dict[str, Any]]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    """One entry; what only algorithms have, where it has it."""
+    """One entry; what only algorithms or tasks have, where it has it."""
     described = {"name": entry.name, "summary": entry.summary, "title": entry.name}
-    for optional in ("title", "paper", "fidelity", "dynamic_sampling"):
+    for optional in ("title", "paper", "fidelity", "dynamic_sampling", "prompt_characters"):
         if hasattr(entry, optional):
             described[optional] = getattr(entry, optional)
     return {**described, "parameters": _unwrapped(entry.config.model_json_schema())}

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from espo_core.intervals import Estimate
 from espo_core.rewards import Scored
 from espo_core.samplers.dynamic import Gathered
 
+_STATUS = Path("/proc/self/status")
 MAX_TEXT = 65_536  # of the contract's Text
 
 
@@ -129,5 +131,23 @@ def peak_memory(device: torch.device) -> float:
     """Bytes: of the GPU where there is one, else the most that this process was resident."""
     if device.type == "cuda":
         return float(torch.cuda.max_memory_allocated(device))
+    return float(_most_resident())
+
+
+def resident_memory() -> int:
+    """Bytes that this process has resident now; the most that it had where that cannot be told."""
+    return _status("VmRSS") or _most_resident()
+
+
+def _most_resident() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)
+    # getrusage also counts what the process was a copy of before its program began.
+    return _status("VmHWM") or (peak if sys.platform == "darwin" else peak << 10)
+
+
+def _status(name: str) -> int:
+    """Bytes of a line of Linux's account of this process; 0 on other systems."""
+    if not _STATUS.is_file():
+        return 0
+    lines = dict(line.split(":", 1) for line in _STATUS.read_text().splitlines())
+    return int(lines[name].split()[0]) << 10

@@ -57,6 +57,11 @@ class Catalogue:
             parameters
         )
 
+    def prompt_characters(self, task: str) -> int | None:
+        """Length of a usual prompt of a task."""
+        found = [entry.get("prompt_characters") for entry in self.entries("tasks") if entry["name"] == task]
+        return found[0] if found else None
+
     def samples_dynamically(self, algorithm: str) -> bool:
         """Whether an algorithm's paper does."""
         return any(

@@ -19,6 +19,7 @@ from api.catalogue.models import ModelFacts, facts_of
 from api.checkpoints import repository as checkpoints
 from api.files import repository as files
 from api.jobs import repository
+from api.jobs.workload import DataFacts
 from api.settings import Settings
 from espo_contracts.job import JobSpec
 from espo_contracts.models import find_model, model_folders
@@ -56,6 +57,7 @@ class Prepared:
     resolved: JobSpec
     facts: ModelFacts | None
     """Of its model, where that lies in the model path."""
+    data: DataFacts
 
 
 async def prepare(checker: Checker, document: Any) -> Prepared:
@@ -77,7 +79,7 @@ async def prepare(checker: Checker, document: Any) -> Prepared:
         raise SpecError([_bounded(error) for error in errors[:_MOST_ERRORS]])
     resolved = _filled(checker.catalogue, spec)
     facts = await asyncio.to_thread(_facts, spec.model.name, checker.settings.model_path)
-    return Prepared(resolved=resolved, facts=facts)
+    return Prepared(resolved=resolved, facts=facts, data=await _data_facts(checker, resolved))
 
 
 def _bounded(error: FieldError) -> FieldError:
@@ -88,6 +90,17 @@ def _bounded(error: FieldError) -> FieldError:
 def _facts(name: str | None, model_path: str) -> ModelFacts | None:
     folder = find_model(name, model_path) if name is not None else None
     return facts_of(folder) if folder is not None else None
+
+
+async def _data_facts(checker: Checker, resolved: JobSpec) -> DataFacts:
+    task = resolved.data.task
+    if task is not None:
+        rows = task.parameters.get("held_out_rows")
+        characters = checker.catalogue.prompt_characters(task.name)
+        return DataFacts(characters=characters, rows=rows if isinstance(rows, int) else None)
+    file_id = resolved.data.file
+    row = await files.get(checker.session, checker.project_id, file_id) if file_id is not None else None
+    return DataFacts() if row is None else DataFacts(characters=row.bytes / max(1, row.rows), rows=row.rows)
 
 
 def _well_formed(kind: Any, value: Any) -> Any:

@@ -65,14 +65,57 @@ class JobObject(JobSummary):
     waiting_reason: str | None = None
 
 
+class Memory(BaseModel):
+    """Bytes that a run takes, by part: on a CPU of its process, on a GPU of the device's memory. Each of
+    several devices needs as much."""
+
+    process: int
+    """Python with its libraries and the tokenizer; 0 on a GPU, where it takes the machine's memory."""
+    weights: int
+    reference: int
+    """A second copy of the base model, where the objective compares with it."""
+    sampler_weights: int
+    """Copies to sample with: a small model's, those of rollouts that are made ahead, and on each device those
+    that are cut among devices."""
+    gradients: int
+    optimiser: int
+    """Two moments; for weights in bfloat16 float32 copies too."""
+    kv_cache: int
+    """Keys and values of the responses that are decoded at once, and their copies as rows leave."""
+    sampler_logits: int
+    """Distributions of their next tokens."""
+    activations: int
+    """Of a micro-batch, kept for the backward pass."""
+    logits: int
+    """Tiles of logits in the update, or the gradient of the embedding if that is larger."""
+    checkpoint: int
+    """Weights with adapters merged in, while a checkpoint is saved."""
+
+
+class Duration(BaseModel):
+    """Seconds of all steps, by part."""
+
+    sampling: float
+    update: float
+    evaluation: float
+
+
 class Estimate(BaseModel):
-    """What a job will need, roughly; null where it cannot be told before the model is loaded."""
+    """What a job will need; null where it cannot be told before the model is loaded."""
 
     rollout_tokens: int
     """Upper bound: every response as long, and every step of as many rounds, as allowed."""
-    parameters: int | None
-    memory_bytes: int | None
-    seconds: float | None
+    prompt_tokens: int
+    """How long a prompt is taken to be: by the data, and where that tells nothing 200."""
+    parameters: int | None = None
+    trainable_parameters: int | None = None
+    memory_bytes: int | None = None
+    """The most at once. On a GPU sampling, updating and saving take turns; on a CPU what an update took stays
+    with the process."""
+    memory: Memory | None = None
+    seconds: float | None = None
+    """For responses as long as allowed; on a CPU with AVX2, or on an H100."""
+    time: Duration | None = None
 
 
 class Validation(BaseModel):

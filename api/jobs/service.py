@@ -120,7 +120,7 @@ async def validate(checker: Checker, document: Any) -> Validation:
         is_valid=True,
         errors=[],
         resolved=prepared.resolved.model_dump(mode="json"),
-        estimate=estimate(prepared.resolved, prepared.facts),
+        estimate=estimate(prepared.resolved, prepared.facts, prepared.data),
     )
 
 

@@ -12,7 +12,7 @@ from espo_client import job_file
 from espo_client.client import EspoClient
 from espo_client.commands.arguments import LATEST, AsJson, Job, JobFilePath, Limit, job_id
 from espo_client.console import age, err, out, print_json, print_table
-from espo_client.display import bytes_display
+from espo_client.display import bytes_display, estimate_lines
 from espo_client.errors import JobFileError, RunError
 from espo_client.records import Job as JobRow
 from espo_client.records import JobDetail
@@ -64,13 +64,8 @@ def validate(file: JobFilePath, as_json: AsJson = False) -> None:
     if not answer.is_valid:
         raise JobFileError.of(file, answer.errors)
     out.print(f"{file} is a valid job.", style="green", markup=False, highlight=False)
-    for name, value in (answer.estimate or {}).items():
-        if value is not None:
-            out.print(
-                f"  {name.replace('_', ' ')}: about {float(f'{value:.2g}'):,.0f}",
-                markup=False,
-                highlight=False,
-            )
+    for line in estimate_lines(answer.estimate) if answer.estimate else ():
+        out.print(f"  {line}", markup=False, highlight=False)
 
 
 def follow(job: Job = LATEST) -> None:

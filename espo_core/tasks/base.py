@@ -33,6 +33,8 @@ class TaskEntry:
 
     name: str
     summary: str
+    prompt_characters: int
+    """Length of a usual prompt, by which the needs of a job are estimated."""
     config: type[TaskConfig]
     build: Callable[[Any], Task]
     """From an instance of `config`."""

@@ -130,6 +130,7 @@ def build(config: CountdownTaskConfig) -> CountdownTask:
 ENTRY = TaskEntry(
     name="countdown",
     summary="Reach a target by combining all given numbers step by step; verify with `countdown`.",
+    prompt_characters=12,
     config=CountdownTaskConfig,
     build=build,
 )

@@ -134,6 +134,7 @@ def build(config: ReasoningGymTaskConfig) -> ReasoningGymTask:
 ENTRY = TaskEntry(
     name="reasoning_gym",
     summary="Problems of a reasoning-gym dataset, by its name; verify with `reasoning_gym`.",
+    prompt_characters=600,
     config=ReasoningGymTaskConfig,
     build=build,
 )

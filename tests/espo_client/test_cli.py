@@ -77,7 +77,7 @@ def test_a_wrong_key_is_explained(local: Local) -> None:
         (["algorithms"], r"espo .*arXiv:2512\.00499v2"),
         (["verifiers"], "countdown"),
         (["tasks"], "countdown"),
-        (["validate", "examples/quickstart.yaml"], "is a valid job"),
+        (["validate", "examples/quickstart.yaml"], r"is a valid job[\s\S]*memory: about \d+ MB \(process"),
     ],
 )
 def test_for_people(local: Local, trained: JobDetail, arguments: list[str], expected: str) -> None:
