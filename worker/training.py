@@ -9,6 +9,7 @@ import torch
 
 from espo_contracts.events import Event, Failed, Finished
 from espo_contracts.job import FailureCode
+from espo_core.distributed.world import joined_world
 from espo_core.errors import EspoError
 from espo_core.trainer import RunInputs, Trainer
 from worker.order import RunOrder
@@ -18,15 +19,21 @@ _MESSAGE_CHARACTERS = 4000
 
 def train(order: RunOrder, emit: Callable[[Event], None]) -> Finished | Failed:
     """How the run of this order ended; its events have been told to `emit`."""
-    inputs = RunInputs(
-        spec=order.spec,
-        work_dir=order.work_dir,
-        model=order.model,
-        data_file=order.data_file,
-        resume=order.resume,
-    )
-    failed = explained(lambda: Trainer(inputs, emit).run())
+    failed = explained(lambda: _run(order, emit))
     return failed or Finished(step=order.spec.schedule.steps)
+
+
+def _run(order: RunOrder, emit: Callable[[Event], None]) -> None:
+    with joined_world(order.spec.resources) as world:
+        inputs = RunInputs(
+            spec=order.spec,
+            work_dir=order.work_dir,
+            model=order.model,
+            data_file=order.data_file,
+            resume=order.resume,
+            world=world,
+        )
+        Trainer(inputs, emit).run()
 
 
 def explained(work: Callable[[], None]) -> Failed | None:

@@ -96,8 +96,10 @@ class Sharded:
         for module in modules:
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
+        sharded = Sharded(world, modules)
         _add_hidden_states(model)
-        return Sharded(world, modules)
+        sharded.reduce([])
+        return sharded
 
     def passes(self, mine: int) -> int:
         """The most of any rank: every pass sends weights and gradients."""
