@@ -21,7 +21,7 @@ from espo_core.rollout.vllm.wording import Answer, Question, heard
 ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Colocated:
     """A `vllm.LLM`, asleep between rollouts on a GPU: its memory is then free but for a few buffers."""
 
@@ -29,22 +29,16 @@ class Colocated:
     parameters: Any
     """`vllm.SamplingParams`."""
     can_sleep: bool
-    _has_weights: bool = False
-
-    @property
-    def holds_weights(self) -> bool:
-        return self._has_weights
 
     @torch.no_grad()
     def load(self, model: PreTrainedModel) -> None:
         """Copies the weights from the trainer's."""
-        if self.can_sleep and not self._has_weights:
+        if self.can_sleep:
             torch.cuda.empty_cache()
             self.llm.wake_up(tags=["weights"])
         named = ((name, one.detach()) for name, one in model.named_parameters())
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": named})
         self.llm.reset_prefix_cache()
-        self._has_weights = True
 
     def answers(self, asked: Sequence[Question]) -> list[list[Answer]]:
         """The responses to each prompt."""
@@ -55,14 +49,14 @@ class Colocated:
             [self.parameters(**one.arguments) for one in asked],
             use_tqdm=False,
         )
-        self._sleep()
+        self.sleep()
         return [heard(one.outputs) for one in outputs]
 
-    def _sleep(self) -> None:
+    def sleep(self) -> None:
+        """Gives the memory back, where it can."""
         if self.can_sleep:
             # Level 2 forgets the weights, which are loaded anew anyway; level 1 would copy them to the host.
             self.llm.sleep(level=2)
-            self._has_weights = False
 
 
 def colocated(policy: Policy, *, memory: float, max_tokens: int) -> Colocated:
@@ -89,7 +83,7 @@ def colocated(policy: Policy, *, memory: float, max_tokens: int) -> Colocated:
             generation_config="vllm",
         )
     backend = Colocated(llm=llm, parameters=vllm.SamplingParams, can_sleep=on_gpu)
-    backend._sleep()
+    backend.sleep()
     return backend
 
 

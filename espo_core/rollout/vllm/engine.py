@@ -9,7 +9,7 @@ corrects the mismatch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from transformers import PreTrainedModel
@@ -21,11 +21,6 @@ from espo_core.rollout.vllm.wording import Answer, Question, questions, rollout_
 
 class Backend(Protocol):
     """A vLLM that can be asked."""
-
-    @property
-    def holds_weights(self) -> bool:
-        """Whether it has those that were loaded last."""
-        ...
 
     def load(self, model: PreTrainedModel) -> None:
         """Gives it the weights of a model of the kind that it runs."""
@@ -40,29 +35,27 @@ class Backend(Protocol):
         ...
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VllmEngine:
     """Asks a vLLM that follows the policy."""
 
     policy: Policy
     backend: Backend
-    _synchronised: tuple[int, ...] = field(default=(), init=False)
 
     def generate(
         self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
     ) -> Rollout:
         """G responses to each prompt, by the weights of this moment."""
-        self.synchronise()
+        self._synchronise()
         asked = questions(prompts, sampling, ends=self.policy.eos_ids, seed=seed, first=first)
         answers = self.backend.answers(asked)
         return rollout_of(answers, sampling, vocab_size=self.policy.vocab_size, device=self.policy.device)
 
-    def synchronise(self) -> None:
-        """Gives vLLM the policy's weights, adapters merged in, unless it has them."""
-        # Torch counts the changes of each tensor in place, and nothing else changes a policy.
-        version = tuple(one._version for one in self.policy.trainable().values())
-        if version == self._synchronised and self.backend.holds_weights:
-            return
+    def _synchronise(self) -> None:
+        """Gives vLLM the policy's weights, adapters merged in.
+
+        Always: nothing cheap tells whether they changed, for a fused optimiser leaves torch's count of a
+        tensor's changes as it was.
+        """
         adapters = self.policy.adapters
         self.backend.load(self.policy.model if adapters is None else adapters.merged())
-        self._synchronised = version

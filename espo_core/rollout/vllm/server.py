@@ -51,27 +51,20 @@ class _Completion(BaseModel):
         ]
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
     """A vLLM server."""
 
     client: httpx.Client
     folder: Path
     """Where it finds weights."""
-    _has_weights: bool = False
-
-    @property
-    def holds_weights(self) -> bool:
-        return self._has_weights
 
     def load(self, model: PreTrainedModel) -> None:
         """Writes the weights into a folder that lasts until they are read."""
-        self._has_weights = False
         with tempfile.TemporaryDirectory(prefix="espo-weights-", dir=self.folder) as place:
             model.save_pretrained(place)
             self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": place}})
         self._post("/reset_prefix_cache", {})
-        self._has_weights = True
 
     def answers(self, asked: Sequence[Question]) -> list[list[Answer]]:
         """The responses to each prompt."""
