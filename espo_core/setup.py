@@ -30,6 +30,7 @@ from espo_core.optim import Optimiser, check_tensors
 from espo_core.overlong import OverlongPenalty
 from espo_core.pipeline import ROLLOUT_TENSORS, InTurn, Pipeline, RolloutSource, sampling_copy
 from espo_core.policy import Policy, load_policy
+from espo_core.rollout.build import build_engine, trained_engine
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
 from espo_core.samplers import build_sampler
@@ -108,7 +109,14 @@ def prepare_run(inputs: RunInputs) -> Run:
     data = load_data(
         spec.data, policy.tokenizer, file=inputs.data_file, columns=reference_columns(spec.reward)
     )
-    parts = _Parts(policy=policy, replicas=replicas, data=data, objective=objective, verifiers=verifiers)
+    parts = _Parts(
+        policy=policy,
+        replicas=replicas,
+        data=data,
+        objective=objective,
+        verifiers=verifiers,
+        engine=on_ranks(trained_engine(spec, policy), policy, replicas),
+    )
     run = _assembled(inputs, parts)
     if inputs.resume is not None:
         state, tensors = load_training_state(inputs.resume)
@@ -218,10 +226,8 @@ class _Parts:
     data: PromptData
     objective: Objective
     verifiers: Sequence[WeightedVerifier]
-
-    @property
-    def engine(self) -> RolloutEngine:
-        return on_ranks(NativeEngine(policy=self.policy), self.policy, self.replicas)
+    engine: RolloutEngine
+    """Samples by the policy that is trained."""
 
 
 def _assembled(inputs: RunInputs, parts: _Parts) -> Run:
@@ -259,7 +265,7 @@ def _rollouts(spec: JobSpec, parts: _Parts) -> RolloutSource:
     sampling = sampling_copy(parts.policy) if staleness else parts.policy
     gatherer = Gatherer(
         policy=sampling,
-        engine=NativeEngine(policy=sampling) if staleness else parts.engine,
+        engine=build_engine(spec, sampling) if staleness else parts.engine,
         prompts=parts.data.train,
         sampler=build_sampler(spec.rollout, prompts=len(parts.data.train), seed=spec.seed),
         verifiers=parts.verifiers,

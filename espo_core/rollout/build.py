@@ -33,6 +33,15 @@ def build_engine(spec: JobSpec, policy: Policy) -> RolloutEngine:
     return VllmEngine(policy=policy, backend=colocated(policy, memory=settings.memory, max_tokens=longest))
 
 
+def trained_engine(spec: JobSpec, policy: Policy) -> RolloutEngine:
+    """An engine for the policy that is trained: the job's own, unless that samples ahead by a copy.
+
+    Raises:
+        ConfigError: as above.
+    """
+    return NativeEngine(policy=policy) if spec.rollout.max_staleness else build_engine(spec, policy)
+
+
 def _check(spec: JobSpec) -> None:
     """Raise ConfigError where vLLM alone cannot tell the old policy."""
     rollout = spec.rollout
