@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from espo_contracts.rollout import RolloutSpec
 from espo_core.rewards import Scored
 from espo_core.rollout.engine import Rollout
 
@@ -28,6 +29,12 @@ class OverlongPenalty:
     """L_cache; 0 is off."""
     weight: float
     """The reward changes by weight · penalty."""
+
+    @staticmethod
+    def of(spec: RolloutSpec) -> OverlongPenalty:
+        """A job's penalty on overlong responses, of margin 0 where it has none."""
+        margin, weight = (spec.overlong.tokens, spec.overlong.weight) if spec.overlong else (0, 0.0)
+        return OverlongPenalty(limit=spec.max_new_tokens, margin=margin, weight=weight)
 
     def scores(self, rollout: Rollout) -> Tensor:
         """[R] float32 in [−1, 0], on the CPU."""

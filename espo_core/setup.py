@@ -180,12 +180,6 @@ def sampling_of(spec: RolloutSpec) -> Sampling:
     )
 
 
-def overlong_of(spec: RolloutSpec) -> OverlongPenalty:
-    """A job's penalty on overlong responses, of margin 0 where it has none."""
-    margin, weight = (spec.overlong.tokens, spec.overlong.weight) if spec.overlong else (0, 0.0)
-    return OverlongPenalty(limit=spec.max_new_tokens, margin=margin, weight=weight)
-
-
 def is_dynamic(spec: JobSpec) -> bool:
     """Whether a job samples dynamically: as it says, else as its algorithm's paper has it."""
     asked = spec.rollout.dynamic_sampling
@@ -239,7 +233,7 @@ def _assembled(inputs: RunInputs, parts: _Parts) -> Run:
         data=parts.data,
         objective=parts.objective,
         rollouts=_rollouts(spec, parts),
-        overlong=overlong_of(spec.rollout),
+        overlong=OverlongPenalty.of(spec.rollout),
         optimiser=optimiser,
         learner=Learner(
             policy=policy,
