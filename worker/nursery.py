@@ -49,8 +49,12 @@ class Nursery:
 
 
 def child_environment(*, allow_hub: bool) -> dict[str, str]:
-    """Our environment for a run process, without our addresses and secrets."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ESPO_")}
+    """Our environment for a run process, without our addresses and secrets; where vLLM is it may know."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("ESPO_") or name.startswith("ESPO_VLLM_")
+    }
     environment["TOKENIZERS_PARALLELISM"] = "false"  # it warns and gains nothing once processes fork
     if not allow_hub:
         environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
