@@ -8,6 +8,7 @@ python -m espo_core evaluate --model /tmp/run/checkpoint-350 --job examples/quic
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -19,6 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from espo_core.checkpoint import newest_checkpoint
+from espo_core.distributed.launch import become_ranks, needs_ranks
+from espo_core.distributed.world import World, joined_world
 from espo_core.errors import ConfigError, EspoError
 from espo_core.intervals import Estimate
 from espo_core.jobfile import data_home, find_job_model, read_job
@@ -55,16 +58,28 @@ JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the figures 
 def train(job: JobFile, output: Output = None, resume: Resume = False, overwrite: Overwrite = False) -> None:
     """Trains a job on this machine. The word `train` may be left out."""
     spec, file = read_job(job)
+    if needs_ranks(spec.resources, os.environ):
+        become_ranks(spec.resources, sys.argv[1:])
     folder = output or data_home() / "runs" / job.stem
-    inputs = RunInputs(
-        spec=spec,
-        work_dir=folder,
-        model=find_job_model(spec),
-        data_file=file,
-        resume=_start_of(folder, resume=resume, overwrite=overwrite),
-    )
+    with joined_world(spec.resources) as world:
+        inputs = RunInputs(
+            spec=spec,
+            work_dir=folder,
+            model=find_job_model(spec),
+            data_file=file,
+            resume=_start_of(folder, world, resume=resume, overwrite=overwrite),
+            world=world,
+        )
+        if world.is_first:
+            _run_seen(inputs)
+        else:
+            Trainer(inputs, lambda _: None).run()
+
+
+def _run_seen(inputs: RunInputs) -> None:
+    folder = inputs.work_dir
     try:
-        with RunView(console, folder, keep=spec.schedule.keep) as view:
+        with RunView(console, folder, keep=inputs.spec.schedule.keep) as view:
             Trainer(inputs, view.emit).run()
     except KeyboardInterrupt:
         _say_where_to_go_on(folder)
@@ -106,13 +121,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _start_of(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to continue from, None for a start from the base model.
+def _start_of(folder: Path, world: World, *, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to continue from, None for a start from the base model; the first rank makes room.
 
     Raises:
         ConfigError: there is none to resume, or there is a run that would be overwritten.
     """
     newest = newest_checkpoint(folder)
+    if not world.is_first:
+        return newest if resume else None
     if resume and newest is None:
         raise ConfigError(f"{folder} holds no checkpoint to resume from", hint="Leave out --resume.")
     if not resume and newest is not None:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ from espo_contracts.events import Event
 from espo_core.__main__ import main
 from espo_core.progress import RunView
 from tests.espo_core.tiny import tiny_job
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -140,3 +145,16 @@ def test_ctrl_c_says_how_to_go_on(
     assert "--resume continues from run/checkpoint-1" in capsys.readouterr().out
     monkeypatch.setattr(RunView, "emit", emit)
     assert main(["short.yaml", "--output", "run", "--resume"]) == 0
+
+
+@pytest.mark.slow
+def test_a_job_for_two_devices_starts_two_ranks(tmp_path: Path) -> None:
+    job = job_file(tmp_path / "pair.yaml", resources={"devices": 2, "sharding": "sharded"})
+    command = [sys.executable, "-m", "espo_core", str(job), "--output", str(tmp_path / "run")]
+    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("on 2 x cpu, from the base model") == done.stdout.count("Done:") == 1
+    assert (tmp_path / "run" / "checkpoint-2" / "model.safetensors").is_file()

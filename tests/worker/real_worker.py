@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 from celery import Celery
@@ -24,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
 
 
-def job(steps: int) -> JobSpec:
+def job(steps: int, **resources: Any) -> JobSpec:
     """A job with a checkpoint at every second step."""
     return parse_job_spec(
         {
@@ -35,6 +36,7 @@ def job(steps: int) -> JobSpec:
             "optimiser": {"learning_rate": 1e-2, "mini_batches": 2},
             "schedule": {"steps": steps, "checkpoint_every": 2},
             "reward": [{"verifier": "length", "parameters": {"full_until": 0, "zero_from": 12}}],
+            "resources": resources,
         }
     )
 
@@ -42,13 +44,13 @@ def job(steps: int) -> JobSpec:
 class Worker:
     """A worker process."""
 
-    def __init__(self, redis_url: str, home: Path) -> None:
+    def __init__(self, redis_url: str, home: Path, **settings: str) -> None:
         self.home = home
         self.log = home / "worker.log"
         model = home / "models" / "tiny-base"
         if not model.exists():
             save_tiny_model(model)
-        environment = os.environ | {"ESPO_REDIS_URL": redis_url, "ESPO_HOME": str(home)}
+        environment = os.environ | {"ESPO_REDIS_URL": redis_url, "ESPO_HOME": str(home)} | settings
         command = [sys.executable, "-m", "celery", "-A", "worker.celery_app", "worker", "-Q", "espo.cpu"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -80,9 +82,9 @@ def _is_of(process: psutil.Process, pid: int) -> bool:
 
 
 @contextmanager
-def working(redis_url: str, home: Path) -> Iterator[Worker]:
+def working(redis_url: str, home: Path, **settings: str) -> Iterator[Worker]:
     """A worker that is idle and warm."""
-    worker = Worker(redis_url, home)
+    worker = Worker(redis_url, home, **settings)
     try:
         yield worker
     finally:
@@ -105,11 +107,11 @@ def presences(api: ApiSide) -> list[Presence]:
     return [Presence.model_validate_json(document) for document in documents if document]
 
 
-def hint(api: ApiSide) -> None:
+def hint(api: ApiSide, resources: str = "cpu") -> None:
     """Tells the workers of the present attempt."""
     with Celery("hints", broker=api.url, set_as_current=False) as celery:
         document = Hint(job=api.job, attempt=api.attempt).model_dump()
-        celery.send_task(TASK_NAME, kwargs=document, queue=queue_name("cpu"), ignore_result=True)
+        celery.send_task(TASK_NAME, kwargs=document, queue=queue_name(resources), ignore_result=True)
 
 
 def final_weights(api: ApiSide) -> str:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
 
-from espo_contracts.events import Failed, Finished, Metrics, Started
+from espo_contracts.events import Checkpoint, Failed, Finished, Metrics, Started
 from espo_contracts.job import Desired
 from tests.processes import lives
 from tests.worker.api_side import ApiSide, wait_for
 from tests.worker.conftest import Supervision, spec_of
+from tests.worker.real_worker import Worker, hint, job, presences, wait_idle, working
 from worker import supervisor
 from worker.nursery import Nursery
 from worker.supervisor import Site
@@ -50,22 +51,6 @@ def test_the_first_rank_tells_the_run(pair: Site, api: ApiSide) -> None:
     assert [type(event) for event in api.events] == [Started, Metrics, Metrics, Finished]
 
 
-def test_a_killed_rank_ends_the_attempt_with_its_name(pair: Site, api: ApiSide) -> None:
-    api.start_attempt(spec_of("0=pid 1=pid 0=metrics:2 0=hang 1=hang", resources=PAIR))
-    with api.running():
-        attempt = Supervision(pair, api)
-        ranks = ranks_of(pair)
-        wait_for(lambda: len(api.events) == 3)
-        ranks[1].send_signal(signal.SIGKILL)
-        assert wait_for(lambda: isinstance(api.events[-1], Failed)) < 3
-        attempt.join()
-    failed = api.events[-1]
-    assert isinstance(failed, Failed)
-    assert (failed.code, failed.is_retryable) == ("internal", True)
-    assert failed.message == "rank 1 of 2 ended with signal SIGKILL"
-    assert not any(map(lives, ranks))
-
-
 def test_the_rank_that_knows_the_reason_is_believed(pair: Site, api: ApiSide) -> None:
     run(pair, api, "1=last_words:out_of_memory 0=wait_for_words:1 0=last_words:internal")
     failed = api.events[-1]
@@ -84,3 +69,27 @@ def test_cancel_ends_every_rank(pair: Site, api: ApiSide, monkeypatch: pytest.Mo
         attempt.join(15)
     assert api.events[-1] == Finished(outcome="cancelled", step=2)
     assert not any(map(lives, ranks))
+
+
+def test_a_killed_rank_ends_the_attempt_with_its_name(api: ApiSide, redis_url: str, home: Path) -> None:
+    with working(redis_url, home, ESPO_WORKER_DEVICES="2") as worker:
+        wait_idle(api, worker)
+        assert [presence.devices for presence in presences(api)] == [2]
+        api.start_attempt(job(100_000, devices=2, sharding="sharded"))
+        hint(api, "cpu.2")
+        with api.running():
+            wait_for(lambda: any(isinstance(event, Checkpoint) for event in api.events), 120)
+            ranks = processes_of(worker, "worker.rank")
+            assert len(ranks) == 2
+            next(rank for rank in ranks if rank.environ()["RANK"] == "1").kill()
+            assert wait_for(lambda: isinstance(api.events[-1], Failed)) < 5
+            wait_for(lambda: not any(map(lives, ranks)), 5)
+    failed = api.events[-1]
+    assert isinstance(failed, Failed)
+    assert (failed.code, failed.is_retryable) == ("internal", True)
+    assert failed.message == "rank 1 of 2 ended with signal SIGKILL"
+
+
+def processes_of(worker: Worker, module: str) -> list[psutil.Process]:
+    descendants = psutil.Process(worker.process.pid).children(recursive=True)
+    return [one for one in descendants if module in one.cmdline()]

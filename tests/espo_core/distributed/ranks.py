@@ -32,7 +32,7 @@ def run_on_two(runs: Sequence[Mapping[str, Any]], folder: Path) -> dict[str, lis
     file.write_text(json.dumps(runs, default=str))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    subprocess.run([*command, "-m", __name__, str(file)], cwd=ROOT, env=environment, check=True, timeout=180)
+    subprocess.run([*command, "-m", __name__, str(file)], cwd=ROOT, env=environment, check=True, timeout=600)
     return {Path(run["work_dir"]).name: _events_of(Path(run["work_dir"])) for run in runs}
 
 
