@@ -19,8 +19,9 @@ make up for its being younger than the one that sampled.
 A checkpoint after step s keeps the rollouts of steps s + 1 … s + k, which older weights have sampled, and the
 sampler's place after them. That of s + k + 1 is sampled by the weights after s, so it is made again.
 
-It pays where sampling and updating use different devices or cores; where one device is busy with either, they
-only take each other's time.
+It pays where both have a core or a device of their own: on two cores, with `cpu_threads` 1, a run takes 1.3 ×
+the steps a second at 0.2 M parameters and 1.4 × at 2.4 M. On one they only take each other's time. The second
+policy costs memory either way.
 """
 
 from __future__ import annotations
@@ -251,7 +252,7 @@ class Pipeline:
         )
 
     def _stop_if_asked(self, *_: Any) -> None:
-        """Before each pass of the model that samples."""
+        """Before each pass of the model's modules; one so small that it samples without them is soon done."""
         if self._is_stopped.is_set():
             raise _StoppedError
 
