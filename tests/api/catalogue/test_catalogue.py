@@ -10,6 +10,8 @@ from api.catalogue.catalogue import Catalogue
 from api.catalogue.models import facts_of, list_models
 from tests.api.rows import make_model_folder
 
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+
 
 @pytest.mark.parametrize(
     ("noun", "name"),
@@ -49,6 +51,16 @@ def test_a_model_is_described_without_loading_it(tmp_path: Path) -> None:
     make_model_folder(tmp_path / "toy")
     (facts,) = list_models(str(tmp_path))
     assert (facts.name, facts.parameters, facts.architecture, facts.hidden) == ("toy", 12, "Toy", 3)
+
+
+def test_the_shape_of_a_model_is_in_its_config_and_the_names_of_its_tensors() -> None:
+    facts = facts_of(EXAMPLES / "tiny-base")
+    assert facts is not None
+    assert (facts.layers, facts.hidden, facts.intermediate, facts.vocabulary) == (2, 96, 256, 22)
+    assert (facts.query_width, facts.key_width, facts.is_tied) == (96, 96, False)
+    attention = dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj"), 2 * (96 + 96))
+    wide = dict.fromkeys(("gate_proj", "up_proj", "down_proj"), 2 * (96 + 256))
+    assert facts.adapter_widths == attention | wide
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{]", b"\x02\0\0\0\0\0\0\0[]"])

@@ -96,7 +96,20 @@ async def test_validation_estimates_and_stores_nothing(client: httpx.AsyncClient
     assert answer["estimate"]["parameters"] == 12
     assert answer["estimate"]["memory_bytes"] > 12 * 16
     assert answer["estimate"]["seconds"] > 0
+    assert set(answer["estimate"]["time"]) == {"sampling", "update", "evaluation"}
+    assert {"process", "weights", "optimiser", "kv_cache", "activations"} <= set(answer["estimate"]["memory"])
+    assert answer["estimate"]["prompt_tokens"] == 12
     assert (await client.get("/v1/jobs")).json()["data"] == []
+
+
+async def test_an_estimate_takes_prompts_to_be_as_long_as_the_rows_of_a_file(
+    client: httpx.AsyncClient,
+) -> None:
+    rows = b'{"prompt": "123456789"}\n' * 10
+    upload = await client.post("/v1/files", files={"file": ("a.jsonl", rows)})
+    document = job_document(data={"file": upload.json()["id"]}, reward=[{"verifier": "exact"}])
+    answer = (await client.post("/v1/jobs/validate", json=document)).json()
+    assert answer["estimate"]["prompt_tokens"] == 24
 
 
 async def test_a_job_remembers_its_file(client: httpx.AsyncClient, service: Service) -> None:
