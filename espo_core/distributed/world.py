@@ -110,20 +110,29 @@ def joined_world(resources: ResourceSpec) -> Iterator[World]:
     """The world that torchrun has started this process in, or one of its own, for the time of the block.
 
     Raises:
-        ConfigError: the job asks for other devices than torchrun was told.
+        ConfigError: the job asks for other devices than torchrun was told, or than there are.
     """
     world = world_of(os.environ, devices=resources.devices)
     if world.is_alone:
         yield world
         return
-    is_gpu = resources.device == "gpu"
-    if is_gpu:
+    if resources.device == "gpu":
+        _check_gpus(resources.devices)
         torch.cuda.set_device(world.local_rank)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if is_gpu else "gloo", timeout=PATIENCE)
-    try:
-        yield world
-    finally:
-        dist.destroy_process_group()
+    backend = "cpu:gloo,cuda:nccl" if resources.device == "gpu" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    yield world
+    # Not after an error: the others may be gone, and it would wait for them.
+    dist.destroy_process_group()
+
+
+def _check_gpus(devices: int) -> None:
+    present = torch.cuda.device_count()
+    if present < devices:
+        raise ConfigError(
+            f"resources.devices is {devices}, but this machine has {present} CUDA devices",
+            hint="Ask for as many as there are, or set resources.device to cpu.",
+        )
 
 
 def world_of(environment: Mapping[str, str], *, devices: int) -> World:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from espo_contracts.spec import ResourceSpec
 from espo_core.distributed.replicas import cut_like, gathered_tensors
-from espo_core.distributed.world import ALONE, World, world_of
+from espo_core.distributed.world import ALONE, World, joined_world, world_of
 from espo_core.errors import ConfigError
 from espo_core.forest import Forest
 
@@ -38,6 +39,18 @@ def test_torchrun_and_the_job_must_agree(environment: dict[str, str], devices: i
     with pytest.raises(ConfigError, match=f"resources.devices is {devices}") as caught:
         world_of(environment, devices=devices)
     assert f"--nproc-per-node {devices}" in caught.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.device_count() >= 64, reason="this machine has them all")
+def test_more_gpus_than_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "64")
+    monkeypatch.setenv("WORLD_SIZE", "64")
+    resources = ResourceSpec(device="gpu", devices=64)
+    with (
+        pytest.raises(ConfigError, match=r"devices is 64, but this machine has \d+ CUDA"),
+        joined_world(resources),
+    ):
+        pass
 
 
 def test_a_tensor_under_two_names_stays_one() -> None:
