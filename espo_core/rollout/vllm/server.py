@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 3600.0  # of one prompt, or one loading of weights; the job's own limit is max_hours
 PROMPTS_AT_ONCE = 64
 MAX_REPLY = 256 << 20  # bytes
+Body = dict[str, JsonValue]
 HINT = "The operator of the worker looks into the vLLM server's log; or leave rollout.engine native."
 
 
@@ -55,7 +57,7 @@ class _Completion(BaseModel):
 class Server:
     """A vLLM server."""
 
-    client: httpx.Client
+    url: str
     folder: Path
     """Where it finds weights."""
 
@@ -63,32 +65,15 @@ class Server:
         """Writes the weights into a folder that lasts until they are read."""
         with tempfile.TemporaryDirectory(prefix="espo-weights-", dir=self.folder) as place:
             model.save_pretrained(place)
-            self._post("/collective_rpc", {"method": "reload_weights", "kwargs": {"weights_path": place}})
-        self._post("/reset_prefix_cache", {})
+            asked: Body = {"method": "reload_weights", "kwargs": {"weights_path": place}}
+            with _client(self.url) as client:
+                _post(client, "/collective_rpc", asked)
+                _post(client, "/reset_prefix_cache", {})
 
     def answers(self, asked: Sequence[Question]) -> list[list[Answer]]:
         """The responses to each prompt."""
-        with ThreadPoolExecutor(PROMPTS_AT_ONCE) as pool:
-            return list(pool.map(self._answered, asked))
-
-    def _answered(self, asked: Question) -> list[Answer]:
-        body: dict[str, JsonValue] = {"prompt": list(asked.prompt), "return_token_ids": True}
-        reply = self._post("/v1/completions", body | asked.arguments)
-        try:
-            return _Completion.model_validate_json(reply).answers()
-        except ValidationError:
-            raise EspoError("the vLLM server's answer is no completion with tokens", hint=HINT) from None
-
-    def _post(self, path: str, body: dict[str, JsonValue]) -> bytes:
-        try:
-            with self.client.stream("POST", path, json=body) as response:
-                reply = _bounded(response)
-        except httpx.HTTPError as error:
-            raise EspoError(f"the vLLM server failed at {path}: {type(error).__name__}", hint=HINT) from error
-        if response.status_code != httpx.codes.OK:
-            said = reply[:500].decode(errors="replace")
-            raise EspoError(f"the vLLM server refused {path} ({response.status_code}): {said}", hint=HINT)
-        return reply
+        with _client(self.url) as client, ThreadPoolExecutor(PROMPTS_AT_ONCE) as pool:
+            return list(pool.map(partial(_answered, client), asked))
 
 
 def server_at(url: str, folder: Path) -> Server:
@@ -97,17 +82,42 @@ def server_at(url: str, folder: Path) -> Server:
     Raises:
         ConfigError: nobody is there.
     """
-    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
-    # No proxy of the environment's: the server is on a private network.
-    client = httpx.Client(base_url=url, timeout=timeout, trust_env=False)
     try:
-        client.get("/health", timeout=CONNECT_SECONDS).raise_for_status()
+        with _client(url) as client:
+            client.get("/health", timeout=CONNECT_SECONDS).raise_for_status()
     except httpx.HTTPError as error:
         raise ConfigError(
             f"rollout.engine is vllm, but this worker's vLLM server is not ready: {type(error).__name__}",
             hint="The operator starts the worker's server at ESPO_VLLM_URL; or leave rollout.engine native.",
         ) from error
-    return Server(client=client, folder=folder)
+    return Server(url=url, folder=folder)
+
+
+def _client(url: str) -> httpx.Client:
+    timeout = httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS)
+    # No proxy of the environment's: the server is on a private network.
+    return httpx.Client(base_url=url, timeout=timeout, trust_env=False)
+
+
+def _answered(client: httpx.Client, asked: Question) -> list[Answer]:
+    body: Body = {"prompt": list(asked.prompt), "return_token_ids": True}
+    reply = _post(client, "/v1/completions", body | asked.arguments)
+    try:
+        return _Completion.model_validate_json(reply).answers()
+    except ValidationError:
+        raise EspoError("the vLLM server's answer is no completion with tokens", hint=HINT) from None
+
+
+def _post(client: httpx.Client, path: str, body: Body) -> bytes:
+    try:
+        with client.stream("POST", path, json=body) as response:
+            reply = _bounded(response)
+    except httpx.HTTPError as error:
+        raise EspoError(f"the vLLM server failed at {path}: {type(error).__name__}", hint=HINT) from error
+    if response.status_code != httpx.codes.OK:
+        said = reply[:500].decode(errors="replace")
+        raise EspoError(f"the vLLM server refused {path} ({response.status_code}): {said}", hint=HINT)
+    return reply
 
 
 def _bounded(response: httpx.Response) -> bytes:
