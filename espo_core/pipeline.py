@@ -1,4 +1,4 @@
-"""Where the rollouts of a run come from: in turn with the updates, or ahead of them.
+"""Rollouts made ahead of the updates that train on them.
 
 With `rollout.max_staleness` k = 0 a step samples, then updates. With k > 0 a thread samples for the next k
 steps while this one updates:
@@ -32,103 +32,23 @@ import time
 from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from espo_core.checkpoint import TrainingState, under
-from espo_core.errors import CheckpointError
+from espo_core.checkpoint import TrainingState
 from espo_core.gather import Gatherer
-from espo_core.optim import check_tensors
 from espo_core.pending import PendingRollout, pending_tensors
 from espo_core.policy import Policy
-from espo_core.samplers import PromptSampler, SamplerState
+from espo_core.samplers import SamplerState
 from espo_core.samplers.dynamic import Gathered
+from espo_core.sources import SourceState, check_pending, remembered, restore_sampler
 
 Weights = Mapping[str, Tensor]
-# What the names of a source's tensors in a training state begin with.
-ROLLOUT_TENSORS = ("sampler/", "pending/")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class SourceState:
-    """Where a source of rollouts stands after a step, as a checkpoint keeps it."""
-
-    sampler: SamplerState
-    pending: list[PendingRollout]
-    tensors: dict[str, Tensor]
-
-
-class RolloutSource(Protocol):
-    """Gives each step its rollout."""
-
-    def running(self, done: int) -> AbstractContextManager[None]:
-        """Makes rollouts while the context is open; `done` steps were trained before."""
-        ...
-
-    def take(self, step: int) -> Gathered:
-        """The rollout of the next step.
-
-        Raises:
-            EspoError: it could not be made.
-        """
-        ...
-
-    def follow(self, step: int) -> None:
-        """Takes note that the policy has been trained on this step."""
-        ...
-
-    def metrics(self) -> dict[str, float]:
-        """What the rollout last taken tells of its making."""
-        ...
-
-    def state(self, step: int) -> SourceState:
-        """Where it stands after this step, the last that was taken."""
-        ...
-
-    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-        """Continues from a checkpoint.
-
-        Raises:
-            CheckpointError: it is not one of this run.
-        """
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InTurn:
-    """Makes each rollout when it is asked for, by the weights of that moment."""
-
-    gatherer: Gatherer
-
-    def running(self, done: int) -> AbstractContextManager[None]:
-        """Runs nothing beside the steps."""
-        return nullcontext()
-
-    def take(self, step: int) -> Gathered:
-        """The rollout of the next step."""
-        return self.gatherer.gather(step)
-
-    def follow(self, step: int) -> None:
-        """Does nothing: the policy that samples is the one that is trained."""
-
-    def metrics(self) -> dict[str, float]:
-        """Nothing: it is not stale, and its making is a part of the step."""
-        return {}
-
-    def state(self, step: int) -> SourceState:
-        """Where it stands after this step."""
-        sampler = self.gatherer.sampler
-        return SourceState(sampler=sampler.state(), pending=[], tensors=_memory(sampler))
-
-    def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-        """Continues from a checkpoint."""
-        _check_pending(state, staleness=0)
-        _restore_sampler(self.gatherer.sampler, state, tensors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -225,8 +145,8 @@ class Pipeline:
 
     def restore(self, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
         """Continues from a checkpoint."""
-        _check_pending(state, staleness=self._staleness)
-        _restore_sampler(self.gatherer.sampler, state, tensors)
+        check_pending(state, staleness=self._staleness)
+        restore_sampler(self.gatherer.sampler, state, tensors)
         for kept in state.pending:
             gathered = kept.gathered(self.gatherer, tensors)
             made = self._noted(gathered, step=kept.step, weights=kept.weights, seconds=math.nan)
@@ -247,7 +167,7 @@ class Pipeline:
             gathered=gathered,
             weights=weights,
             sampler=sampler.state(),
-            memory={name: one.clone() for name, one in _memory(sampler).items()},
+            memory={name: one.clone() for name, one in remembered(sampler).items()},
             seconds=seconds,
         )
 
@@ -278,25 +198,3 @@ def _load(policy: Policy, weights: Weights) -> None:
     parameters = dict(policy.model.named_parameters())
     for name, one in weights.items():
         parameters[name].copy_(one)
-
-
-def _memory(sampler: PromptSampler) -> dict[str, Tensor]:
-    """What a sampler remembers, by its names in the training state."""
-    return {f"sampler/{name}": one for name, one in sampler.tensors().items()}
-
-
-def _restore_sampler(sampler: PromptSampler, state: TrainingState, tensors: Mapping[str, Tensor]) -> None:
-    memory = under("sampler/", tensors)
-    sampler.restore(state.sampler, memory)
-    check_tensors(memory, sampler.tensors(), what="sampler state")
-
-
-def _check_pending(state: TrainingState, *, staleness: int) -> None:
-    """Raise CheckpointError unless the checkpoint keeps rollouts of the next steps, at most so many."""
-    kept = [one.step for one in state.pending]
-    if len(kept) > staleness or kept != list(range(state.step + 1, state.step + 1 + len(kept))):
-        raise CheckpointError(
-            f"the checkpoint keeps rollouts made ahead for steps {kept}, and the job has "
-            f"rollout.max_staleness {staleness}",
-            hint="Resume with the rollout.max_staleness that the run was started with.",
-        )

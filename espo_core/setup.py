@@ -28,12 +28,13 @@ from espo_core.learner import Learner
 from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser, check_tensors
 from espo_core.overlong import OverlongPenalty
-from espo_core.pipeline import ROLLOUT_TENSORS, InTurn, Pipeline, RolloutSource, sampling_copy
+from espo_core.pipeline import Pipeline, sampling_copy
 from espo_core.policy import Policy, load_policy
 from espo_core.rollout.build import build_engine, trained_engine
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
 from espo_core.samplers import build_sampler
+from espo_core.sources import ROLLOUT_TENSORS, InTurn, RolloutSource
 from espo_core.verifiers import WeightedVerifier, build_reward, reference_columns
 
 

@@ -12,9 +12,9 @@ from espo_contracts.spec import RewardPart
 from espo_core.errors import NonFiniteLossError
 from espo_core.gather import Gatherer
 from espo_core.pending import PendingRollout, pending_tensors
-from espo_core.pipeline import InTurn
 from espo_core.samplers.dynamic import Gathered
 from espo_core.setup import RunInputs, prepare_run
+from espo_core.sources import InTurn
 from tests.espo_core.tiny import tiny_job
 
 

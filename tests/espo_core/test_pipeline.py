@@ -16,11 +16,12 @@ from torch import Tensor
 from espo_contracts.events import Event, Metrics
 from espo_contracts.job import JobSpec
 from espo_core.errors import CheckpointError, ConfigError, VerifierError
-from espo_core.pipeline import InTurn, Pipeline, sampling_copy
+from espo_core.pipeline import Pipeline, sampling_copy
 from espo_core.policy import Policy
 from espo_core.rollout.engine import Rollout, Sampling, Tokens
 from espo_core.samplers.dynamic import Gathered
 from espo_core.setup import Run, RunInputs, prepare_run
+from espo_core.sources import InTurn
 from espo_core.trainer import Trainer
 from espo_core.verifiers import VERIFIERS, Row, Verdict, VerifierEntry
 from espo_core.verifiers.base import RIGHT
