@@ -85,6 +85,11 @@ def test_keys_and_values_by_hand_and_within_the_samplers_limit() -> None:
     assert needs(**held_out, schedule={"evaluate_samples": 2})[0].kv_cache == round(1.8 * 20 * row)
 
 
+def test_vllm_keeps_to_its_share_of_a_gpu() -> None:
+    parts, _ = needs(resources={"device": "gpu"}, rollout={"engine": "vllm"})
+    assert (parts.kv_cache, parts.sampler_logits) == (32_000_000_000, 0)
+
+
 def test_activations_grow_with_a_pass_and_not_with_the_batch() -> None:
     short = {"micro_batch_tokens": 4300}
     one = needs(rollout={"prompts_per_step": 64}, optimiser=short)[0].activations
