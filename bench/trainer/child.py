@@ -25,9 +25,11 @@ ROLES = {
 def main() -> None:
     """Plays a role until the parent hangs up."""
     turns, given = Turns(), json.loads(sys.argv[1])
-    use_one_core(given["core"])
+    order = Order.of(given)
+    if order.work.device == "cpu":
+        use_one_core(order.core)
     try:
-        importlib.import_module(ROLES[given.pop("role")]).play(turns, Order.of(given))
+        importlib.import_module(ROLES[given["role"]]).play(turns, order)
     except Over:
         return
 

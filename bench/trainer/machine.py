@@ -43,10 +43,12 @@ class Clock:
 
 
 def peak_bytes() -> int:
-    """The most that this process was resident.
+    """The most that this process was resident; where it uses a GPU, had allocated there.
 
     Not of `getrusage` where there is /proc: after a fork and exec it begins at the parent's peak.
     """
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        return torch.cuda.max_memory_allocated()
     if (kibibytes := _status("VmHWM")) is not None:
         return kibibytes << 10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10

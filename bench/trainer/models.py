@@ -1,8 +1,8 @@
 """The models of the works, made once and kept in a folder.
 
 `sums` is `hidden-192` after a short training on sums, so that its responses end early and by themselves: the
-answer to `12+34=` is `46;`, and one in fifty shows its work (`46=12+34;`), which gives lengths of 3.7 tokens
-in the mean and about 9 for the longest of 128.
+answer to `12+07=` is `19;`, and one in ten shows its work (`19=12+07;`), which gives lengths of 3.7 tokens in
+the mean and about 9 for the longest of 128.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from __future__ import annotations
 import string
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bench.trainer.works import SEED, ModelKind
@@ -24,8 +25,11 @@ SPACES = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f \x85\xa0"
 """A fifth of the symbols, so that random responses differ in their number of words, which is the reward."""
 PADDING, END = "<pad>", ";"
 SYMBOLS = string.digits + string.ascii_lowercase + SPACES + "+-*/=,:.!?()_#@" + END
-WORK_SHOWN = 0.02
-STEPS, BATCH, LENGTH = 300, 4, 280
+VOCABULARY = {token: index for index, token in enumerate((PADDING, *SYMBOLS))}
+WORK_SHOWN = 0.1
+STEPS, TOKENS = 240, 1120
+LENGTHS = (35, 35, 35, 280)
+"""Of the texts of one step after the other: short ones teach sums, long ones to find the last of many."""
 
 
 def model_folder(kind: ModelKind, cache: Path) -> Path:
@@ -36,10 +40,9 @@ def model_folder(kind: ModelKind, cache: Path) -> Path:
     return folder
 
 
-def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token a character: 64 of them, one of which ends a response, and padding."""
-    vocabulary = {token: index for index, token in enumerate((PADDING, *SYMBOLS))}
-    characters = Tokenizer(models.WordLevel(vocabulary, unk_token=PADDING))
+def make_tokenizer(vocabulary: dict[str, int] | None = None) -> PreTrainedTokenizerFast:
+    """One token a character: 64 of them, one of which ends a response, and padding; or more tokens."""
+    characters = Tokenizer(models.WordLevel(vocabulary or VOCABULARY, unk_token=PADDING))
     characters.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
     characters.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
@@ -67,25 +70,49 @@ def make_llama(hidden: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
+def some_sum(random: Random) -> tuple[str, str]:
+    """One of 360 sums, in five characters, and its answer, in two."""
+    a, b = random.randint(10, 49), random.randint(1, 9)
+    return f"{a}+{b:02}", str(a + b)
+
+
 def sums_text(random: Random, *, length: int) -> str:
     """Sums with their answers, one after the other, the last one complete."""
     text = ""
     while len(text) < length:
-        a, b = random.randint(10, 99), random.randint(10, 99)
-        work = f"={a}+{b}" if random.random() < WORK_SHOWN else ""
-        text += f"{a}+{b}={a + b}{work}{END}"
+        asked, answer = some_sum(random)
+        work = f"={asked}" if random.random() < WORK_SHOWN else ""
+        text += f"{asked}={answer}{work}{END}"
     return text
+
+
+def batch_of(texts: list[str]) -> dict[str, Tensor]:
+    """Equally long texts as the model reads them, and as labels the answers alone."""
+    ids = torch.tensor([[VOCABULARY[symbol] for symbol in text] for text in texts])
+    is_answer = torch.tensor([list(_answers(text)) for text in texts])
+    return {"input_ids": ids, "labels": ids.masked_fill(~is_answer, -100)}
+
+
+def _answers(text: str) -> Iterator[bool]:
+    """Yields whether each character belongs to an answer: what stands from a `=` to the end."""
+    is_open = False
+    for symbol in text:
+        yield is_open
+        is_open = (is_open or symbol == "=") and symbol != END
 
 
 def train_on_sums(model: LlamaForCausalLM, *, steps: int) -> float:
     """Trains it in place; returns the last loss."""
-    random, tokenizer, loss = Random(SEED), make_tokenizer(), torch.zeros(())
+    random, loss = Random(SEED), torch.zeros(())
     optimiser = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.95), fused=True)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, total_iters=steps)
-    for _ in range(steps):
-        texts = [sums_text(random, length=LENGTH)[:LENGTH] for _ in range(BATCH)]
-        ids = tokenizer(texts, return_tensors="pt")["input_ids"]
-        loss = model(input_ids=ids, labels=ids).loss
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: min(1.0, (step + 1) / 20) * max(0.05, 1 - step / steps)
+    )
+    for step in range(steps):
+        length = LENGTHS[step % len(LENGTHS)]
+        texts = [sums_text(random, length=length)[:length] for _ in range(TOKENS // length)]
+        batch = batch_of(texts)
+        loss = model(**batch).loss
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -114,9 +141,32 @@ def _smollm2(folder: Path) -> None:
     subprocess.run([sys.executable, str(script), "--output", str(folder)], check=True)
 
 
+def _llama_700m(folder: Path) -> None:
+    """Random weights and a vocabulary of words, every other one of which begins with a space."""
+    config = LlamaConfig(
+        vocab_size=49_152,
+        hidden_size=1280,
+        intermediate_size=3840,
+        num_hidden_layers=32,
+        num_attention_heads=20,
+        num_key_value_heads=10,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=None,
+        eos_token_id=VOCABULARY[END],
+    )
+    torch.manual_seed(SEED)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    more = range(len(VOCABULARY), config.vocab_size)
+    words = {f"{' ' * (index % 2)}w{index}": index for index in more}
+    make_tokenizer(VOCABULARY | words).save_pretrained(folder)
+
+
 _MAKERS: dict[ModelKind, Callable[[Path], None]] = {
     "hidden-192": _random(192),
     "hidden-128": _random(128),
     "sums": _sums,
     "smollm2": _smollm2,
+    "llama-700m": _llama_700m,
 }

@@ -34,7 +34,7 @@ class Order:
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Self:
-        """The order of such a document without its role."""
+        """The order of such a document."""
         paths = {name: Path(given[name]) for name in ("model", "rows", "scratch")}
         return cls(work=Work(**given["work"]), core=given["core"], **paths)
 
@@ -58,7 +58,7 @@ def job_of(work: Work, *, algorithm: str = "grpo") -> JobSpec:
     return JobSpec.model_validate(
         {
             "seed": SEED,
-            "model": {"name": "bench"},
+            "model": {"name": "bench", "autocast": work.device == "gpu"},
             "data": {
                 "file": f"file-{'0' * 32}",
                 "max_prompt_tokens": 4096,
@@ -80,6 +80,6 @@ def job_of(work: Work, *, algorithm: str = "grpo") -> JobSpec:
                 "mini_batches": work.mini_batches,
             },
             "schedule": {"steps": ENDLESS, "checkpoint_every": 0, "samples_per_step": 0},
-            "resources": {"cpu_threads": 1},
+            "resources": {"cpu_threads": 1, "device": work.device},
         }
     )

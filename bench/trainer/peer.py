@@ -29,7 +29,7 @@ def play(turns: Turns, order: Order) -> None:
 
 
 def make_trainer(order: Order, rows: list[Row]) -> Any:
-    """TRL's trainer, tuned for a CPU, over these rows in this order."""
+    """TRL's trainer, tuned, over these rows in this order."""
     model = AutoModelForCausalLM.from_pretrained(order.model, dtype=torch.float32, attn_implementation="sdpa")
     trainer_class = measured(load(MODULE).GRPOTrainer)
     return trainer_class(
@@ -62,8 +62,8 @@ def settings(work: Work, scratch: Path) -> dict[str, Any]:
         "seed": SEED,
     }
     tuned = {
-        "use_cpu": True,
-        "bf16": False,
+        "use_cpu": work.device == "cpu",
+        "bf16": work.device == "gpu",
         "gradient_checkpointing": False,
         "optim": "adamw_torch_fused",
         "logging_strategy": "no",
@@ -118,7 +118,9 @@ class _Pause(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step % self._work.mini_batches == 0:
-            self._turns.answer(**self._trainer.facts, updates=self._updates.taken())
+            facts = self._trainer.facts
+            facts["update_seconds"] = self._turns.seconds() - facts["sampling_seconds"]
+            self._turns.answer(**facts, updates=self._updates.taken())
             self._turns.wait()
 
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from bench.trainer.models import END, SYMBOLS, sums_text
-from bench.trainer.works import SEED, Work
+from bench.trainer.models import END, SYMBOLS, some_sum, sums_text
+from bench.trainer.works import SEED, ModelKind, Work
 from espo_contracts.spec import RewardPart
 
 Row = dict[str, Any]
 
 
 def rows_of(work: Work) -> list[Row]:
-    """Distinct prompts, enough for all rollouts of the work."""
-    rollouts = work.warm_up + work.rounds + 1
-    source, rows = _SOURCES[work.model](work, Random(SEED)), dict[str, Row]()
-    while len(rows) < rollouts * work.prompts:
-        row = next(source)
-        rows.setdefault(row["prompt"], row)
-    return list(rows.values())
+    """Distinct prompts, enough for all rollouts of the work.
+
+    Raises:
+        SystemExit: there are not so many.
+    """
+    wanted = (work.warm_up + work.rounds + 1) * work.prompts
+    made = islice(_SOURCES[work.model](work, Random(SEED)), 50 * wanted)
+    rows = list({row["prompt"]: row for row in made}.values())
+    if len(rows) < wanted:
+        raise SystemExit(f"({work.name}) has only {len(rows)} distinct prompts: ask for fewer rounds")
+    return rows[:wanted]
 
 
 def reward_of(work: Work) -> RewardPart:
@@ -52,10 +57,10 @@ def _random_text(work: Work, random: Random) -> Iterator[Row]:
 def _sums(work: Work, random: Random) -> Iterator[Row]:
     """Yields a sum, after others with their answers where the prompt is longer than a sum."""
     while True:
-        a, b = random.randint(10, 99), random.randint(10, 99)
-        room = work.prompt_tokens - len(f"{a}+{b}=")
+        asked, answer = some_sum(random)
+        room = work.prompt_tokens - len(asked) - 1
         before = sums_text(random, length=room)[-room:] if room else ""
-        yield {"prompt": f"{before}{a}+{b}=", "answer": str(a + b)}
+        yield {"prompt": f"{before}{asked}=", "answer": answer}
 
 
 def _questions(work: Work, random: Random) -> Iterator[Row]:
@@ -64,4 +69,10 @@ def _questions(work: Work, random: Random) -> Iterator[Row]:
         yield {"prompt": f"Question: What is {a} + {b}?\nAnswer:", "answer": str(a + b)}
 
 
-_SOURCES = {"hidden-192": _random_text, "hidden-128": _random_text, "sums": _sums, "smollm2": _questions}
+_SOURCES: dict[ModelKind, Callable[[Work, Random], Iterator[Row]]] = {
+    "hidden-192": _random_text,
+    "hidden-128": _random_text,
+    "llama-700m": _random_text,
+    "sums": _sums,
+    "smollm2": _questions,
+}

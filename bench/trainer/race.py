@@ -47,7 +47,13 @@ def race(order: Order, say: Say, *, suffix: str = "") -> Race:
     work = order.work
     with ExitStack() as stack:
         sides = [
-            stack.enter_context(Child(order.document(side + suffix), order.scratch / f"{side}{suffix}.log"))
+            stack.enter_context(
+                Child(
+                    order.document(side + suffix),
+                    order.scratch / f"{side}{suffix}.log",
+                    on_gpu=work.device == "gpu",
+                )
+            )
             for side in ("ours", "peer")
         ]
         ready = [side.heard() for side in sides]

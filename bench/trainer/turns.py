@@ -42,6 +42,10 @@ class Turns:
             raise Over
         self._began = Clock.now()
 
+    def seconds(self) -> float:
+        """Since the turn began, by the wall."""
+        return self._began.since()["wall"]
+
     def answer(self, **facts: Any) -> None:
         """Tells the facts of a turn, its seconds among them."""
         seconds = self._began.since()
@@ -52,7 +56,14 @@ class Turns:
 class Child:
     """The parent's end: a process that runs `python -m <module> <order>`, the order as JSON."""
 
-    def __init__(self, order: Mapping[str, Any], log: Path, *, module: str = "bench.trainer.child") -> None:
+    def __init__(
+        self,
+        order: Mapping[str, Any],
+        log: Path,
+        *,
+        module: str = "bench.trainer.child",
+        on_gpu: bool = False,
+    ) -> None:
         self._log = log
         with log.open("w", encoding="utf-8") as errors:
             self._process = subprocess.Popen(
@@ -60,7 +71,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env={**os.environ, **ENVIRONMENT},
+                env={**os.environ, **ENVIRONMENT, **({} if on_gpu else NO_GPU)},
                 text=True,
             )
 
@@ -111,6 +122,6 @@ ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_OFFLINE": "1",
-    "CUDA_VISIBLE_DEVICES": "",
     "PYTHONWARNINGS": "ignore",
 }
+NO_GPU = {"CUDA_VISIBLE_DEVICES": ""}

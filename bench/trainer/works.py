@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ModelKind = Literal["hidden-192", "hidden-128", "sums", "smollm2"]
+ModelKind = Literal["hidden-192", "hidden-128", "sums", "smollm2", "llama-700m"]
 
 LEARNING_RATE = 1e-6
 """Small, so that the model of the last rollout still answers as that of the first."""
@@ -30,6 +30,8 @@ class Work:
     is_forced: bool
     """Every response has `max_new_tokens`; else it ends where the model ends it."""
     mini_batches: int = 4
+    device: Literal["cpu", "gpu"] = "cpu"
+    """On a GPU products are in bfloat16, by autocast on both sides."""
     warm_up: int = 2
     """Rollouts before the first that counts."""
     rounds: int = 9
