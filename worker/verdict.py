@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from espo_contracts.events import Failed
 from espo_contracts.job import FailureCode
@@ -33,7 +34,7 @@ def explain_ranks(
 
     `exits` are exit statuses in the order in which they were seen, `reports` last words, the earliest first.
     """
-    final = [(rank, failed) for rank, failed in reports if not failed.is_retryable]
+    final = sorted((one for one in reports if not one[1].is_retryable), key=itemgetter(0))
     heard = {rank for rank, _ in reports}
     silent = [rank for rank in exits if rank not in heard and exits[rank] != -signal.SIGTERM]
     if not final and silent:
@@ -41,7 +42,7 @@ def explain_ranks(
         return _death(name, exits[silent[0]], was_out_of_memory=was_out_of_memory)
     if final or reports:
         rank, failed = (final or reports)[0]
-        # What every rank finds is no news of one.
+        # What every rank finds is no news of one of them.
         what = failed.message if rank == 0 else f"rank {rank} of {ranks}: {failed.message}"
         return failed.model_copy(update={"message": what[:_MESSAGE_CHARACTERS]})
     rank = next(iter(exits))

@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +35,8 @@ class World:
     size: int = 1
     local_rank: int = 0
     """Among those of this machine, and so the number of its device."""
+    group: dist.ProcessGroup | None = None
+    """The channel of a thread of its own; it takes tensors on the CPU alone."""
 
     @property
     def is_alone(self) -> bool:
@@ -50,6 +52,12 @@ class World:
         """What sets the random numbers of this rank apart; nothing on the first."""
         return () if self.is_first else ("rank", self.rank)
 
+    def apart(self) -> World:
+        """The same ranks for another thread, whose words do not mix with those of this one."""
+        if self.is_alone:
+            return self
+        return replace(self, group=dist.new_group(backend="gloo", timeout=PATIENCE))
+
     def share(self, count: int, *, rank: int | None = None) -> slice:
         """The part of `count` things in a row that belongs to a rank, this one unless given.
 
@@ -62,15 +70,16 @@ class World:
         """The tensors [n_r, …] of all ranks end to end, in their order; they differ in n_r at most."""
         if self.is_alone:
             return mine
-        sizes = self._sizes(len(mine), mine.device)
+        sent = mine.contiguous() if self.group is None else mine.contiguous().cpu()
+        sizes = self._sizes(len(sent), sent.device)
         # Bytes, so that any type will do; padded, because all ranks must send as much.
-        rows = mine.contiguous().view(len(mine), math.prod(mine.shape[1:])).view(torch.uint8)
+        rows = sent.view(len(sent), math.prod(sent.shape[1:])).view(torch.uint8)
         padded = rows.new_zeros((max(sizes), rows.shape[1]))
         padded[: len(rows)] = rows
         parts = [torch.empty_like(padded) for _ in sizes]
-        dist.all_gather(parts, padded)
+        dist.all_gather(parts, padded, group=self.group)
         whole = torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
-        return whole.view(mine.dtype).view(-1, *mine.shape[1:])
+        return whole.view(mine.dtype).view(-1, *mine.shape[1:]).to(mine.device)
 
     def gathered(self, mine: Any) -> list[Any]:
         """The JSON documents of all ranks, in their order."""
@@ -85,7 +94,7 @@ class World:
         """Replaces each tensor by its sum over all ranks."""
         if not self.is_alone:
             for one in tensors:
-                dist.all_reduce(one)
+                dist.all_reduce(one, group=self.group)
 
     def total(self, mine: float) -> float:
         """The sum of a number over all ranks."""
@@ -98,7 +107,7 @@ class World:
     def _sizes(self, mine: int, device: torch.device) -> list[int]:
         sizes = torch.zeros(self.size, dtype=torch.int64, device=device)
         sizes[self.rank] = mine
-        dist.all_reduce(sizes)
+        dist.all_reduce(sizes, group=self.group)
         return [int(one) for one in sizes.tolist()]
 
 

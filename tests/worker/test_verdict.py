@@ -26,7 +26,7 @@ DIVERGED = words(FailureCode.DIVERGED)
         ({2: 3, 0: -9}, [], "rank 2 of 4 ended with status 3"),
         ({2: 1, 0: 1}, [(2, LOST), (0, LOST)], "rank 2 of 4: of internal"),
         ({0: 1, 3: 1, 1: -9}, [(0, LOST), (3, DIVERGED)], "rank 3 of 4: of diverged"),
-        ({3: 1, 0: 1}, [(0, DIVERGED), (3, DIVERGED)], "of diverged"),
+        ({3: 1, 0: 1}, [(3, DIVERGED), (0, DIVERGED)], "of diverged"),
         ({2: -15, 1: -15}, [], "rank 2 of 4 ended with signal SIGTERM"),
     ],
 )
