@@ -81,8 +81,8 @@ class Memory(BaseModel):
     optimiser: int
     """Two moments; for weights in bfloat16 float32 copies too."""
     kv_cache: int
-    """Keys and values of the responses that are decoded at once, and their copies as rows leave; with vLLM all
-    that it takes of a GPU of 80 GB."""
+    """Keys and values of the responses that are decoded at once, and their copies as rows leave; with vLLM
+    all that it takes of a GPU of 80 GB."""
     sampler_logits: int
     """Distributions of their next tokens."""
     activations: int
