@@ -58,7 +58,7 @@ def test_a_frozen_copy_and_switched_off_adapters_are_the_same_reference(
         seen = experience(run)
         moved(run)
         found.append(run.learner._reference_logp(seen))
-        now = run.learner._statistics(run.policy, seen, torch.arange(6))[0]
+        now = run.learner.statistics(seen)[0]
         assert (now - seen.batch.logp_old).abs().max() > 0.01
         torch.testing.assert_close(found[-1], seen.batch.logp_old, atol=1e-5, rtol=0)
     torch.testing.assert_close(found[0], found[1], atol=1e-6, rtol=0)
