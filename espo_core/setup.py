@@ -14,12 +14,12 @@ from torch import Tensor
 from espo_contracts.events import Started
 from espo_contracts.job import JobSpec
 from espo_contracts.rollout import RolloutSpec
-from espo_contracts.spec import ResourceSpec
 from espo_core.algorithms import get_algorithm
 from espo_core.checkpoint import TrainingState, load_training_state, under
 from espo_core.data import PromptData, load_data
+from espo_core.device import prepare_device
 from espo_core.distributed.placing import load_on_ranks, on_ranks
-from espo_core.distributed.replicas import Replicas, cut_like
+from espo_core.distributed.replicas import Replicas, Replicated, cut_like
 from espo_core.distributed.world import ALONE, World
 from espo_core.errors import CheckpointError, ConfigError, DataError
 from espo_core.evaluate import Evaluator
@@ -148,26 +148,6 @@ def prepare_evaluator(
     return _evaluator(spec, policy, NativeEngine(policy=policy), data)
 
 
-def prepare_device(resources: ResourceSpec, world: World = ALONE) -> torch.device:
-    """The device of a run; on a CPU everything that torch does on it is then reproducible.
-
-    Raises:
-        ConfigError: a GPU is asked for and there is none.
-    """
-    if resources.device == "gpu":
-        if not torch.cuda.is_available():
-            raise ConfigError(
-                "resources.device is gpu, but this machine has no CUDA device",
-                hint="Set resources.device to cpu, or run the job on a machine with a GPU.",
-            )
-        return torch.device("cuda") if world.is_alone else torch.device("cuda", world.local_rank)
-    torch.set_num_threads(resources.cpu_threads)
-    torch.use_deterministic_algorithms(True)
-    # Every buffer is written before it is read; filling each with NaN first costs several percent.
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return torch.device("cpu")
-
-
 def sampling_of(spec: RolloutSpec) -> Sampling:
     """How a job's responses are drawn."""
     return Sampling(
@@ -251,16 +231,24 @@ def _assembled(inputs: RunInputs, parts: _Parts) -> Run:
 
 
 def _rollouts(spec: JobSpec, parts: _Parts) -> RolloutSource:
-    staleness = spec.rollout.max_staleness
-    if staleness and spec.resources.devices > 1:
+    staleness, world = spec.rollout.max_staleness, parts.replicas.world
+    if not staleness:
+        return InTurn(gatherer=_gatherer(spec, parts, parts.policy, parts.engine, world))
+    if spec.resources.devices > 1 and spec.resources.sharding == "sharded":
         raise ConfigError(
-            "rollout.max_staleness is for one device: several sample their shares together between updates",
-            hint="Set rollout.max_staleness to 0, or resources.devices to 1.",
+            "rollout.max_staleness needs resources.sharding replicated: what samples ahead is a whole model",
+            hint="Set rollout.max_staleness to 0, or resources.sharding to replicated.",
         )
-    sampling = sampling_copy(parts.policy) if staleness else parts.policy
-    gatherer = Gatherer(
-        policy=sampling,
-        engine=build_engine(spec, sampling) if staleness else parts.engine,
+    sampling, world = sampling_copy(parts.policy), world.apart()
+    engine = on_ranks(build_engine(spec, sampling), sampling, Replicated(world))
+    gatherer = _gatherer(spec, parts, sampling, engine, world)
+    return Pipeline(gatherer, trained=parts.policy, staleness=staleness, steps=spec.schedule.steps)
+
+
+def _gatherer(spec: JobSpec, parts: _Parts, policy: Policy, engine: RolloutEngine, world: World) -> Gatherer:
+    return Gatherer(
+        policy=policy,
+        engine=engine,
         prompts=parts.data.train,
         sampler=build_sampler(spec.rollout, prompts=len(parts.data.train), seed=spec.seed),
         verifiers=parts.verifiers,
@@ -268,11 +256,8 @@ def _rollouts(spec: JobSpec, parts: _Parts) -> RolloutSource:
         sampling=sampling_of(spec.rollout),
         seed=spec.seed,
         is_dynamic=is_dynamic(spec),
-        world=parts.replicas.world,
+        world=world,
     )
-    if not staleness:
-        return InTurn(gatherer=gatherer)
-    return Pipeline(gatherer, trained=parts.policy, staleness=staleness, steps=spec.schedule.steps)
 
 
 def _evaluator(

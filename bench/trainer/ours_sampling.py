@@ -5,9 +5,10 @@ from __future__ import annotations
 from bench.trainer.order import Order
 from bench.trainer.turns import Turns
 from espo_core.data import load_data
+from espo_core.device import prepare_device
 from espo_core.policy import load_policy
 from espo_core.rollout.native import NativeEngine
-from espo_core.setup import prepare_device, sampling_of
+from espo_core.setup import sampling_of
 
 
 def play(turns: Turns, order: Order) -> None:

@@ -210,9 +210,9 @@ def _interrupted(pipeline: Pipeline, engine: Endless) -> None:
         raise KeyboardInterrupt
 
 
-def test_several_devices_take_turns(tiny_model: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="max_staleness is for one device"):
-        prepared(job(1, resources={"devices": 2}), tiny_model, tmp_path)
+def test_a_model_that_is_cut_takes_turns(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"max_staleness needs resources\.sharding replicated"):
+        prepared(job(1, resources={"devices": 2, "sharding": "sharded"}), tiny_model, tmp_path)
 
 
 def _threads() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ PARTS: dict[str, Any] = {
     "optimiser": {"micro_batch_tokens": 64},
     "schedule": {"steps": 2, "evaluate_every": 2},
 }
+SHARDING = ("replicated", "sharded")
 LORA = {
     "model": {"name": "tiny", "lora": {"rank": 4, "alpha": 8}},
     "algorithm": {"name": "grpo", "parameters": {"kl_coefficient": 0.1}},
@@ -37,7 +39,16 @@ BAPO = {
     "rollout": {"prompts_per_step": 1},
     "optimiser": {"mini_batches": 1},
 }
-JOBS: dict[str, Mapping[str, Any]] = {"full": {}, "lora": LORA, "penalised": PENALISED, "bapo": BAPO}
+AHEAD = {"rollout": {"max_staleness": 1}}
+JOBS: dict[str, Mapping[str, Any]] = {
+    "full": {},
+    "lora": LORA,
+    "penalised": PENALISED,
+    "bapo": BAPO,
+    "ahead": AHEAD,
+}
+# What samples ahead is a whole model.
+PAIRS = [("ahead", "replicated"), *itertools.product(("full", "lora", "penalised", "bapo"), SHARDING)]
 
 
 def job(kind: str, *, devices: int = 1, sharding: str = "replicated") -> JobSpec:
@@ -63,21 +74,16 @@ class Runs:
 def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("ranks")
     alone = {kind: run_job(job(kind), folder / kind, tiny_model) for kind in JOBS}
-    wanted = {
-        f"{kind}-{sharding}": job(kind, devices=2, sharding=sharding)
-        for kind in JOBS
-        for sharding in ("replicated", "sharded")
-    }
+    wanted = {f"{kind}-{sharding}": job(kind, devices=2, sharding=sharding) for kind, sharding in PAIRS}
     together = [
         {"spec": spec.model_dump(mode="json"), "work_dir": folder / name, "model": tiny_model}
         for name, spec in wanted.items()
     ]
-    resumed = {**together[1], "work_dir": folder / "resumed", "resume": folder / "full" / "checkpoint-1"}
+    resumed = {**together[2], "work_dir": folder / "resumed", "resume": folder / "full" / "checkpoint-1"}
     return Runs(folder=folder, events=alone | run_on_two([*together, resumed], folder))
 
 
-@pytest.mark.parametrize("sharding", ["replicated", "sharded"])
-@pytest.mark.parametrize("kind", JOBS)
+@pytest.mark.parametrize(("kind", "sharding"), PAIRS)
 def test_two_learn_what_one_learns(kind: str, sharding: str, runs: Runs) -> None:
     name = f"{kind}-{sharding}"
     expected, told = metrics_of(runs.events[kind]), metrics_of(runs.events[name])
