@@ -22,10 +22,10 @@ up: .venv/run.stamp ## Serve in the foreground until Ctrl-C
 	@$(BIN)/espo up
 
 test: .venv/dev.stamp ## Set up, then run every test
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 3
 
 test-fast: .venv/dev.stamp ## The tests that finish in a minute
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -n 3 -m "not slow"
 
 test-compose: .venv/dev.stamp ## docker-compose for real, with a job through it; skips where no engine can be started
 	@deploy/test_compose.sh

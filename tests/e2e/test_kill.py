@@ -11,13 +11,6 @@ from tests.processes import lives
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@pytest.fixture
-def undisturbed(service: Service) -> str:
-    job = service.submit(job_document())
-    assert service.wait_finished(job).status is JobStatus.SUCCEEDED
-    return job
-
-
 def assert_as_undisturbed(service: Service, job: str, undisturbed: str) -> None:
     done = service.wait_finished(job)
     assert done.status is JobStatus.SUCCEEDED, done.error
@@ -27,14 +20,7 @@ def assert_as_undisturbed(service: Service, job: str, undisturbed: str) -> None:
     assert service.final_weights(job) == service.final_weights(undisturbed)
 
 
-def test_a_killed_run_process_a_killed_worker_and_a_killed_api(service: Service, undisturbed: str) -> None:
-    """One service for the three, because its start costs more than they do."""
-    _kill_the_run_process(service, undisturbed)
-    _kill_the_api(service, undisturbed)
-    _kill_the_worker(service, undisturbed)
-
-
-def _kill_the_run_process(service: Service, undisturbed: str) -> None:
+def test_a_killed_run_process(service: Service, undisturbed: str) -> None:
     job = service.submit(job_document())
     service.reach_step(job, 7)
     for process in service.run_processes():
@@ -43,7 +29,7 @@ def _kill_the_run_process(service: Service, undisturbed: str) -> None:
     assert service.job(job).attempt == 2
 
 
-def _kill_the_api(service: Service, undisturbed: str) -> None:
+def test_a_killed_api(service: Service, undisturbed: str) -> None:
     job = service.submit(job_document())
     service.reach_step(job, 12)
     service.kill("api")
@@ -53,7 +39,7 @@ def _kill_the_api(service: Service, undisturbed: str) -> None:
     assert service.job(job).attempt == 1, "an outage of the API must not disturb the run"
 
 
-def _kill_the_worker(service: Service, undisturbed: str) -> None:
+def test_a_killed_worker(service: Service, undisturbed: str) -> None:
     job = service.submit(job_document())
     service.reach_step(job, 17)
     runs = service.run_processes()

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -22,31 +21,30 @@ from tests.processes import lives
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def train_without_the_service(document: dict[str, Any], folder: Path) -> Path:
-    """The last checkpoint of the same job, trained by the library alone."""
-    path = folder / "job.yaml"
-    path.write_text(yaml.safe_dump(document))
-    command = [sys.executable, "-m", "espo_core", str(path), "--output", str(folder / "run")]
+@pytest.fixture(scope="package")
+def weights_without_the_service(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """SHA-256 of the weights that the library alone ends the same job with."""
+    folder = tmp_path_factory.mktemp("alone")
+    (folder / "job.yaml").write_text(yaml.safe_dump(job_document()))
+    command = [sys.executable, "-m", "espo_core", str(folder / "job.yaml"), "--output", str(folder / "run")]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return max((folder / "run").glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    return sha256_of(folder / "run" / "checkpoint-40" / "model.safetensors")
 
 
-def test_the_main_job_from_submit_to_a_loaded_model(service: Service, tmp_path: Path) -> None:
-    job = service.submit(job_document())
-    done = service.wait_finished(job)
-    assert done.status is JobStatus.SUCCEEDED, done.error
-    assert sorted(service.metrics(job)) == list(range(1, 41))
+def test_the_main_job_from_submit_to_a_loaded_model(
+    service: Service, undisturbed: str, weights_without_the_service: str, tmp_path: Path
+) -> None:
+    assert sorted(service.metrics(undisturbed)) == list(range(1, 41))
     with service.client as client:
-        checkpoint = client.download(job, tmp_path / "model")
-        assert next(found.step for found in client.checkpoints(job)) == 40
+        checkpoint = client.download(undisturbed, tmp_path / "model")
+        assert next(found.step for found in client.checkpoints(undisturbed)) == 40
     for entry in checkpoint.files:
         assert sha256_of(tmp_path / "model" / entry.name) == entry.sha256
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
     answer = model.generate(**tokenizer("2 6 8>16:", return_tensors="pt"), max_new_tokens=8, do_sample=False)
     assert torch.isfinite(model(answer).logits).all()
-    local = train_without_the_service(job_document(), tmp_path)
-    assert sha256_of(local / "model.safetensors") == service.final_weights(job)
+    assert service.final_weights(undisturbed) == weights_without_the_service
 
 
 def test_a_cancel_acts_within_two_seconds_in_the_middle_of_a_rollout(service: Service) -> None:
@@ -62,13 +60,13 @@ def test_a_cancel_acts_within_two_seconds_in_the_middle_of_a_rollout(service: Se
     wait_until(lambda: not lives(trainer), seconds=2, what="the run process is gone")
     assert service.wait_finished(job, seconds=5).status is JobStatus.CANCELLED
     assert time.monotonic() - start < 5
-    next_job = service.submit(job_document())
+    next_job = service.submit(job_document(schedule={"steps": 1}))
     assert service.wait_finished(next_job).status is JobStatus.SUCCEEDED, "the worker serves on"
 
 
 def test_no_key_in_redis_and_no_file_is_left_behind(service: Service) -> None:
-    job = service.submit(job_document())
-    service.wait_finished(job)
+    job = service.submit(job_document(schedule={"steps": 2, "checkpoint_every": 1}))
+    assert service.wait_finished(job).status is JobStatus.SUCCEEDED
     wait_until(
         lambda: service.lasting_keys(job) == [], seconds=10, what="every key of the job is gone or expires"
     )
@@ -82,13 +80,11 @@ def test_no_key_in_redis_and_no_file_is_left_behind(service: Service) -> None:
     )
 
 
-def test_one_tenant_does_not_see_the_other(service: Service) -> None:
-    job = service.submit(job_document(schedule={"steps": 1}))
+def test_one_tenant_does_not_see_the_other(service: Service, undisturbed: str) -> None:
     output = service.run("api.auth", "create", "--project", "other", "--name", "other")
     key = next(word for word in output.split() if word.startswith("espo_"))
     for path in ("", "/events", "/metrics", "/samples", "/logs", "/checkpoints", "/checkpoints/latest"):
         answer = httpx.get(
-            f"{service.base_url}/v1/jobs/{job}{path}", headers={"Authorization": f"Bearer {key}"}
+            f"{service.base_url}/v1/jobs/{undisturbed}{path}", headers={"Authorization": f"Bearer {key}"}
         )
         assert answer.status_code == 404, path
-    service.wait_finished(job)

@@ -61,14 +61,15 @@ def test_a_second_run_uses_the_service_that_runs(local: Local, tmp_path: Path) -
 def test_an_interrupt_cancels_the_job(local: Local, tmp_path: Path, number: signal.Signals) -> None:
     name = f"interrupted-by-{number.name.lower()}"
     run = espo("run", job_file(tmp_path, LONG_JOB | {"name": name}), home=local.home)
+    assert run.stderr is not None
+    # Before it says so there is no job that it knows of.
+    next(line for line in run.stderr if line.startswith("Submitted"))
     with local.client() as client:
-        job = wait_until(
-            lambda: next(client.jobs(text=name, status="running"), None), what="it runs", seconds=60
-        )
+        (job,) = client.jobs(text=name)
+        wait_until(lambda: client.get(job.id).progress.step > 0, what="it trains", seconds=60)
         run.send_signal(number)
         _, errors = run.communicate(timeout=60)
         assert run.returncode == 130, errors
-        assert job is not None
         assert client.get(job.id).status == JobStatus.CANCELLED
 
 

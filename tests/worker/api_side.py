@@ -168,5 +168,5 @@ def wait_for(condition: Callable[[], object], seconds: float = 20.0) -> float:
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, "waited too long"
-        time.sleep(0.005)
+        time.sleep(0.01)
     return time.monotonic() - begin
