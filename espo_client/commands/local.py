@@ -23,7 +23,7 @@ def up(any_port: MayMove = False) -> None:
     """Start the service here and serve until Ctrl-C: Redis, API and one worker on embedded defaults.
 
     Data lies in ESPO_HOME. ESPO_API_PORT (default: 8000, or the next free port), ESPO_WORKER_DEVICE
-    (cpu, gpu), ESPO_DATABASE_URL, ESPO_REDIS_URL and ESPO_STORE_URL move its parts.
+    (cpu, gpu), ESPO_WORKER_DEVICES, ESPO_DATABASE_URL, ESPO_REDIS_URL and ESPO_STORE_URL move its parts.
 
     \b
     espo up

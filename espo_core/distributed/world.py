@@ -58,13 +58,12 @@ class World:
             return self
         return replace(self, group=dist.new_group(backend="gloo", timeout=PATIENCE))
 
-    def share(self, count: int, *, rank: int | None = None) -> slice:
-        """The part of `count` things in a row that belongs to a rank, this one unless given.
+    def share(self, count: int) -> slice:
+        """The part of `count` things in a row that is this rank's.
 
         Parts are as equal as can be, and end to end they are the whole.
         """
-        number = self.rank if rank is None else rank
-        return slice(count * number // self.size, count * (number + 1) // self.size)
+        return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def joined(self, mine: Tensor) -> Tensor:
         """The tensors [n_r, …] of all ranks end to end, in their order; they differ in n_r at most."""
@@ -72,6 +71,8 @@ class World:
             return mine
         sent = mine.contiguous() if self.group is None else mine.contiguous().cpu()
         sizes = self._sizes(len(sent), sent.device)
+        if not any(sizes):
+            return mine
         # Bytes, so that any type will do; padded, because all ranks must send as much.
         rows = sent.view(len(sent), math.prod(sent.shape[1:])).view(torch.uint8)
         padded = rows.new_zeros((max(sizes), rows.shape[1]))
@@ -99,10 +100,6 @@ class World:
     def total(self, mine: float) -> float:
         """The sum of a number over all ranks."""
         return mine if self.is_alone else float(sum(self.gathered(mine)))
-
-    def wait(self) -> None:
-        """Returns when every rank has come here."""
-        self.sum_into([torch.zeros(1)])
 
     def _sizes(self, mine: int, device: torch.device) -> list[int]:
         sizes = torch.zeros(self.size, dtype=torch.int64, device=device)

@@ -55,10 +55,10 @@ def try_out(world: World) -> dict[str, Any]:
     """What a rank hears when both tell something."""
     sums = [torch.full((2,), 1.0 + world.rank), torch.tensor([world.rank])]
     world.sum_into(sums)
-    world.wait()
     apart = world.apart()
     return {
         "apart": apart.gathered(world.rank) + apart.joined(torch.ones(world.rank)).tolist(),
+        "nothing": world.joined(torch.zeros(0)).tolist(),
         "numbers": world.joined(torch.arange(3 * world.rank)).tolist(),
         "truths": world.joined(torch.tensor([True] * (2 - world.rank))).tolist(),
         "rows": world.joined(torch.full((1 + world.rank, 2), float(world.rank))).tolist(),

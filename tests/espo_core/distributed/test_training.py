@@ -123,6 +123,7 @@ def test_what_ranks_tell_each_other(runs: Runs) -> None:
     assert max(one["cut"][0] for one in told) < 0.6 * told[0]["cut"][1]
     for one in told:
         assert one["apart"] == [0, 1, 1.0]
+        assert one["nothing"] == []
         assert one["numbers"] == [0, 1, 2]
         assert one["truths"] == [True] * 3
         assert one["rows"] == [[0.0, 0.0], [1.0, 1.0], [1.0, 1.0]]

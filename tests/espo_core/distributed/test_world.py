@@ -22,7 +22,6 @@ def test_shares_are_even_and_end_to_end(count: int, size: int) -> None:
 def test_alone_nothing_is_sent() -> None:
     tensor = torch.arange(3)
     ALONE.sum_into([tensor])
-    ALONE.wait()
     assert ALONE.joined(tensor) is tensor
     assert ALONE.gathered({"a": 1}) == [{"a": 1}]
     assert (ALONE.total(0.1), ALONE.is_first, ALONE.share(4)) == (0.1, True, slice(0, 4))
