@@ -1,8 +1,9 @@
 """The models of the works, made once and kept in a folder.
 
-`sums` is `hidden-192` after a short training on sums, so that its responses end early and by themselves: the
-answer to `12+07=` is `19;`, and one in ten shows its work (`19=12+07;`), which gives lengths of 3.7 tokens in
-the mean and about 9 for the longest of 128.
+`sums` is `hidden-192` after a minute and a half of training on sums, so that its responses end early and by
+themselves. The answer to `12+07=` is `19;`, and one in ten shows its work (`19=12+07;`), as in the texts that
+it saw: 3.6 tokens in the mean, 9 for the longest of 128. It is right about four times in five, and a
+quarter to a half of its groups of eight have equal rewards.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ PADDING, END = "<pad>", ";"
 SYMBOLS = string.digits + string.ascii_lowercase + SPACES + "+-*/=,:.!?()_#@" + END
 VOCABULARY = {token: index for index, token in enumerate((PADDING, *SYMBOLS))}
 WORK_SHOWN = 0.1
-STEPS, TOKENS = 240, 1120
+STEPS, TOKENS = 320, 1120
 LENGTHS = (35, 35, 35, 280)
 """Of the texts of one step after the other: short ones teach sums, long ones to find the last of many."""
 
