@@ -14,17 +14,18 @@ from tests.espo_core.tiny import metrics_of, run_job, tiny_job
 
 
 def run(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, **parts: Any
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, *, steps: int = 2, **parts: Any
 ) -> dict[int, dict[str, Any]]:
-    """Metrics by step of two steps that a server samples."""
-    folder = tmp_path / "weights"
-    folder.mkdir(parents=True)
+    """Metrics by step of a run that a server samples; it goes on before the last step of an earlier one."""
+    folder, before = tmp_path / "weights", tmp_path / "run" / f"checkpoint-{steps - 1}"
+    folder.mkdir(exist_ok=True)
     data = {"held_out": {"max_prompts": 4}}
-    spec = tiny_job(schedule={"steps": 2}, data=data, **{"rollout": {"engine": "vllm"}, **parts})
+    spec = tiny_job(schedule={"steps": steps}, data=data, **{"rollout": {"engine": "vllm"}, **parts})
+    resume = before if before.exists() else None
     with serving(StandIn(model)) as url:
         monkeypatch.setenv("ESPO_VLLM_URL", url)
         monkeypatch.setenv("ESPO_VLLM_FOLDER", str(folder))
-        return metrics_of(run_job(spec, tmp_path / "run", model))
+        return metrics_of(run_job(spec, tmp_path / "run", model, resume=resume))
 
 
 @pytest.mark.parametrize("algorithm", ["espo", "aer"])
@@ -47,9 +48,11 @@ def test_ahead_of_the_updates_the_weights_make_up_for_the_age(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rollout = {"engine": "vllm", "max_staleness": 1, "mismatch_correction": {"cap": 1.5}}
-    metrics = run(tmp_path, tiny_model, monkeypatch, rollout=rollout)
+    metrics = run(tmp_path, tiny_model, monkeypatch, steps=3, rollout=rollout)
     assert metrics[1]["policy/sampler_gap"] < 1e-4
     # The second rollout was sampled before the first update.
     assert metrics[2]["policy/sampler_gap"] > 0.01
     assert metrics[2]["policy/importance_mean"] != 1
     assert all(value is not None for value in metrics[2].values())
+    # A checkpoint keeps a rollout whose entropies are still unknown.
+    assert run(tmp_path, tiny_model, monkeypatch, steps=3, rollout=rollout) == {3: metrics[3]}
