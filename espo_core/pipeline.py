@@ -33,7 +33,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
 
@@ -43,7 +43,7 @@ from torch import Tensor
 from espo_core.checkpoint import TrainingState
 from espo_core.gather import Gatherer
 from espo_core.pending import PendingRollout, pending_tensors
-from espo_core.policy import Policy
+from espo_core.policy import Policy, with_fused_layers
 from espo_core.samplers import SamplerState
 from espo_core.samplers.dynamic import Gathered
 from espo_core.sources import SourceState, check_pending, remembered, restore_sampler
@@ -181,9 +181,9 @@ def sampling_copy(policy: Policy) -> Policy:
     """A policy of the same weights, which only samples; it shares those that are not trained."""
     frozen = [one for one in policy.model.parameters() if not one.requires_grad]
     shared: dict[int, Any] = {id(one): one for one in (*frozen, policy.tokenizer)}
-    copied = copy.deepcopy(policy, shared)
+    copied = copy.deepcopy(replace(policy, fused=None), shared)
     copied.model.requires_grad_(False)
-    return copied
+    return copied if policy.fused is None else with_fused_layers(copied)
 
 
 def _prepare_thread(threads: int, device: torch.device) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from espo_contracts.spec import Lora, ModelSpec
 from espo_core.attention import ATTENTION, Layout
 from espo_core.distributed.replicas import plain_state, run_below_head
 from espo_core.errors import ModelError
 from espo_core.forest import Forest
+from espo_core.fused import FusedModel, fused
 from espo_core.loading import ModelSource, load_model, load_tokenizer
 from espo_core.logprobs import Head
 from espo_core.randomness import seed_everything
@@ -37,6 +39,8 @@ class Policy:
     tokenizer: PreTrainedTokenizerBase
     spec: ModelSpec
     adapters: Adapters | None = None
+    fused: FusedModel | None = None
+    """The layers written out, where the model allows it; they share its weights."""
 
     @property
     def device(self) -> torch.device:
@@ -87,6 +91,8 @@ class Policy:
             positions: [N] int64 place of each in its sequence.
             layout: which of them see which.
         """
+        if self.fused is not None:
+            return self.fused.states(ids, positions, layout)
         return run_below_head(
             self.model, input_ids=ids[None], position_ids=positions[None], layout=layout, use_cache=False
         )[0]
@@ -137,6 +143,42 @@ def load_policy(spec: ModelSpec, *, folder: Path | None, device: torch.device, s
     policy = Policy(model=model, tokenizer=tokenizer, spec=spec, adapters=_adapters(model, spec.lora, seed))
     _check(policy, source)
     return policy
+
+
+def ready_to_train(policy: Policy, *, checkpointing: bool, compiled: bool, is_whole: bool) -> Policy:
+    """The policy in its fastest form; in its modules with checkpointing or weights that are to be cut."""
+    if checkpointing:
+        model: Any = policy.model
+        model.activation_checkpointing_enable()
+        # Layers check this flag of their own; their parts stay as they are in sampling, without dropout.
+        for layer in model.modules():
+            if isinstance(layer, GradientCheckpointingLayer):
+                layer.training = True
+    elif is_whole:
+        policy = with_fused_layers(policy)
+    if compiled:
+        _compile(policy)
+    return policy
+
+
+def _compile(policy: Policy) -> None:
+    if policy.fused is not None:
+        policy.fused.compile()
+        return
+    for layer in policy.model.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            nn.Module.compile(layer)
+
+
+def with_fused_layers(policy: Policy) -> Policy:
+    """The policy with its layers written out, if it is of a kind that we know; the same if not.
+
+    Adapters have modules of their own in the layers, and autocast treats modules one by one.
+    """
+    is_plain = policy.adapters is None and not policy.spec.autocast
+    candidate = fused(policy.model) if is_plain else None
+    written_out = replace(policy, fused=candidate)
+    return written_out if candidate is not None and _is_computed_alike(written_out) else policy
 
 
 def _adapters(model: PreTrainedModel, lora: Lora | None, seed: int) -> Adapters | None:

@@ -29,7 +29,7 @@ from espo_core.objectives import Objective, get_objective
 from espo_core.optim import Optimiser, check_tensors
 from espo_core.overlong import OverlongPenalty
 from espo_core.pipeline import Pipeline, sampling_copy
-from espo_core.policy import Policy, load_policy
+from espo_core.policy import Policy, load_policy, with_fused_layers
 from espo_core.rollout.build import build_engine, trained_engine
 from espo_core.rollout.engine import RolloutEngine, Sampling
 from espo_core.rollout.native import NativeEngine
@@ -141,7 +141,7 @@ def prepare_evaluator(
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"held_out": held_out})})
     device = prepare_device(spec.resources)
     plain = spec.model.model_copy(update={"lora": None})
-    policy = load_policy(plain, folder=model, device=device, seed=spec.seed)
+    policy = with_fused_layers(load_policy(plain, folder=model, device=device, seed=spec.seed))
     data = load_data(spec.data, policy.tokenizer, file=data_file, columns=reference_columns(spec.reward))
     if not data.held_out:
         raise DataError("the job holds out no prompts", hint="Raise data.held_out.fraction or max_prompts.")

@@ -10,7 +10,7 @@ from espo_contracts.job import JobSpec
 from espo_core.distributed.replicas import Replicas, Replicated, Sharded
 from espo_core.distributed.sharing import SharedEngine
 from espo_core.distributed.world import World
-from espo_core.policy import Policy, load_policy
+from espo_core.policy import Policy, load_policy, ready_to_train
 from espo_core.rollout.engine import RolloutEngine
 
 
@@ -24,10 +24,20 @@ def load_on_ranks(
     """
     if world.is_alone or spec.resources.sharding == "replicated":
         policy = load_policy(spec.model, folder=folder, device=device, seed=spec.seed)
-        return policy, Replicated(world)
+        return _ready(policy, spec, is_whole=True), Replicated(world)
     # It need not fit on one device before it is cut.
     policy = load_policy(spec.model, folder=folder, device=torch.device("cpu"), seed=spec.seed)
+    policy = _ready(policy, spec, is_whole=False)
     return policy, Sharded.of(policy.model, world, device)
+
+
+def _ready(policy: Policy, spec: JobSpec, *, is_whole: bool) -> Policy:
+    return ready_to_train(
+        policy,
+        checkpointing=spec.optimiser.gradient_checkpointing,
+        compiled=spec.resources.compile,
+        is_whole=is_whole,
+    )
 
 
 def on_ranks(engine: RolloutEngine, policy: Policy, replicas: Replicas) -> RolloutEngine:

@@ -53,6 +53,8 @@ class Choice:
 
     def _without_early_ends(self, logp: Tensor, taken: Ints) -> Tensor:
         is_early = taken < self.sampling.min_new_tokens
+        if is_early.all():
+            return logp.index_fill(1, self.ends, -torch.inf)
         if not is_early.any():
             return logp
         early = torch.from_numpy(is_early.nonzero()[0]).to(logp.device)

@@ -11,20 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from espo_core.attention import Layout
 from espo_core.forest import Forest, Ints
 from espo_core.policy import Policy
 from espo_core.randomness import Uniforms
 from espo_core.rollout.cache import DecodeCache, Prefill, Shape, SharedPromptCache
 from espo_core.rollout.choose import Choice
 from espo_core.rollout.engine import Rollout, Sampling, Tokens
-from espo_core.rollout.fused import FusedModel, is_fusable
 from espo_core.rollout.record import Record
 from espo_core.rollout.stopping import Stopping
 
@@ -35,10 +31,6 @@ CPU_CACHE_BYTES = 1 << 30
 COMPACT_BELOW = 0.8
 # A prompt of so many tokens is kept once for its rows; a shorter one is cheaper to copy than to look up.
 SHARE_FROM = 64
-
-
-class _Model(Protocol):
-    def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor: ...
 
 
 class NativeEngine:
@@ -52,28 +44,23 @@ class NativeEngine:
         self, prompts: Sequence[Tokens], sampling: Sampling, *, seed: int, first: int = 0
     ) -> Rollout:
         """G responses to each prompt."""
-        positions = max(len(prompt) for prompt in prompts) + sampling.max_new_tokens
-        model = FusedModel(self.policy, positions=positions) if self._is_fusable else self.policy
-        decoding = _Decoding(self.policy, model, sampling, prompts)
+        decoding = _Decoding(self.policy, sampling, prompts)
         return decoding.run(Uniforms(seed=seed), first=first)
-
-    @cached_property
-    def _is_fusable(self) -> bool:
-        return is_fusable(self.policy)
 
 
 class _Decoding:
     """Prompts on their way to responses."""
 
-    def __init__(self, policy: Policy, model: _Model, sampling: Sampling, prompts: Sequence[Tokens]) -> None:
-        self._policy, self._model, self._sampling, self._prompts = policy, model, sampling, prompts
+    def __init__(self, policy: Policy, sampling: Sampling, prompts: Sequence[Tokens]) -> None:
+        self._policy, self._sampling, self._prompts = policy, sampling, prompts
         self._choice = Choice.of(policy, sampling)
         self._stopping = Stopping(policy, sampling)
         self._record = Record()
         longest = max(len(prompt) for prompt in prompts)
         shape = cache_shape(policy)
         self._room = rows_that_fit(shape, longest + sampling.max_new_tokens)
-        self._cache = SharedPromptCache(shape) if longest >= SHARE_FROM else DecodeCache(shape)
+        kind = SharedPromptCache if longest >= SHARE_FROM else DecodeCache
+        self._cache = kind(shape, tokens=sampling.max_new_tokens)
         self._waiting = 0
         """The first prompt that has not entered."""
         self._hidden = torch.empty(0)
@@ -136,7 +123,7 @@ class _Decoding:
         positions[rows] = self._taken - 1 + self._prompt_lengths[self._response // self._sampling.responses]
         self._cache.open_column()
         device = self._policy.device
-        self._hidden = self._model.states(
+        self._hidden = self._policy.states(
             torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), self._cache
         )
         self._row = rows
@@ -167,7 +154,7 @@ class _Decoding:
             ids[row, : len(prompt)] = prompt
         forest = Forest(ids, lengths, device=self._policy.device)
         layout = Prefill(forest)
-        states = self._model.states(forest.ids, forest.positions, layout)
+        states = self._policy.states(forest.ids, forest.positions, layout)
         paths = forest.paths[forest.order.argsort()]
         rows = self._cache.rows + np.arange(len(distinct))
         slots = self._cache.rows + (len(entered) * self._sampling.responses)

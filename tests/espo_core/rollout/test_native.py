@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from espo_core.evaluate import decoded
-from espo_core.policy import Policy
+from espo_core.policy import Policy, with_fused_layers
 from espo_core.rollout import cache, native
 from espo_core.rollout.engine import Rollout, Sampling
-from espo_core.rollout.fused import FusedModel
 from espo_core.rollout.native import NativeEngine, cache_shape, rows_that_fit
 
 PROMPTS = [(5, 6, 7), (8,), (9, 10, 11, 12, 13), (5, 6, 7), (14, 15)]
@@ -80,8 +79,7 @@ def test_packing_does_not_matter(
     monkeypatch.setattr(native, "SHARE_FROM", share_from)
     monkeypatch.setattr(native, "COMPACT_BELOW", 1.1)  # compact at once
     monkeypatch.setattr(cache, "GROWTH", 3)  # and grow often
-    monkeypatch.setattr(NativeEngine, "_is_fusable", is_fused)
-    apart = generate(policy)
+    apart = generate(with_fused_layers(policy) if is_fused else policy)
     assert apart.split() == together.split()
     torch.testing.assert_close(apart.logp, together.logp, atol=5e-6, rtol=0)
     torch.testing.assert_close(apart.entropy, together.entropy, atol=5e-6, rtol=0)
@@ -95,14 +93,13 @@ def test_a_part_of_the_prompts_gets_the_responses_that_it_gets_among_all(policy:
 
 def test_a_history_is_one_row_for_all_its_responses(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = []
-    states = FusedModel.states
+    states = Policy.states
 
-    def counted(self: FusedModel, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
+    def counted(self: Policy, ids: torch.Tensor, *rest: Any) -> torch.Tensor:
         rows.append(len(ids))
         return states(self, ids, *rest)
 
-    monkeypatch.setattr(NativeEngine, "_is_fusable", True)
-    monkeypatch.setattr(FusedModel, "states", counted)
+    monkeypatch.setattr(Policy, "states", counted)
     monkeypatch.setattr(native, "COMPACT_BELOW", 1.1)
     responses = generate(policy, replace(SAMPLING, temperature=0.3)).split()
     nodes = len({token for prompt in PROMPTS for token in beginnings(prompt)})
