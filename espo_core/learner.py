@@ -187,7 +187,8 @@ class Learner:
         found = torch.zeros((2, len(logp)), dtype=logp.dtype, device=logp.device)
         parts = self._parts(experience, everyone)
         for part in parts:
-            states, targets = policy.read(part.forest), part.targets
+            with policy.autocast():
+                states, targets = policy.read(part.forest), part.targets
             found[:, experience.places(part.responses)] = torch.stack(
                 token_statistics(states, policy.head(self.temperature), targets.tokens, rows=targets.rows)
             ).to(found.dtype)

@@ -89,6 +89,15 @@ def test_the_trainer_tells_the_old_policy_and_the_gap(policy: Policy, sampled: E
     assert 0.1 < metrics["policy/importance_truncated_fraction"] < 0.6
 
 
+def test_the_old_policy_is_computed_as_the_update_computes_it(tiny_model: Path) -> None:
+    spec = ModelSpec(name="tiny", autocast=True)
+    policy = load_policy(spec, folder=tiny_model, device=torch.device("cpu"), seed=0)
+    one = correcting(policy)
+    completed, metrics = one.completed(experience(policy))
+    assert metrics["policy/sampler_gap"] > 1e-3
+    assert one.learn(get_objective("aer"), completed, step=1, rate=0.01)["policy/sampler_gap"] < 1e-6
+
+
 def test_without_correction_the_gap_is_that_of_the_first_pass(policy: Policy, sampled: Experience) -> None:
     one = learner(policy, mini_batches=2)
     completed, nothing = one.completed(sampled)
