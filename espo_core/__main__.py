@@ -11,8 +11,9 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -20,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from espo_core.checkpoint import newest_checkpoint
-from espo_core.distributed.launch import become_ranks, needs_ranks
-from espo_core.distributed.world import World, joined_world
+from espo_core.distributed.launch import is_first_rank, needs_ranks, run_ranks
+from espo_core.distributed.world import joined_world
 from espo_core.errors import ConfigError, EspoError
 from espo_core.intervals import Estimate
 from espo_core.jobfile import data_home, find_job_model, read_job
@@ -58,22 +59,35 @@ JsonOut = Annotated[Path | None, typer.Option("--json", help="Write the figures 
 def train(job: JobFile, output: Output = None, resume: Resume = False, overwrite: Overwrite = False) -> None:
     """Trains a job on this machine. The word `train` may be left out."""
     spec, file = read_job(job)
-    if needs_ranks(spec.resources, os.environ):
-        become_ranks(spec.resources, sys.argv[1:])
     folder = output or data_home() / "runs" / job.stem
-    with joined_world(spec.resources) as world:
-        inputs = RunInputs(
-            spec=spec,
-            work_dir=folder,
-            model=find_job_model(spec),
-            data_file=file,
-            resume=_start_of(folder, world, resume=resume, overwrite=overwrite),
-            world=world,
-        )
+    inputs = RunInputs(
+        spec=spec,
+        work_dir=folder,
+        model=find_job_model(spec),
+        data_file=file,
+        resume=_start_of(folder, resume=resume, overwrite=overwrite),
+    )
+    if needs_ranks(spec.resources, os.environ):
+        _run_together(spec.resources.devices, folder)
+    else:
+        _run(inputs)
+
+
+def _run(inputs: RunInputs) -> None:
+    with joined_world(inputs.spec.resources) as world:
+        inputs = replace(inputs, world=world)
         if world.is_first:
             _run_seen(inputs)
         else:
             Trainer(inputs, lambda _: None).run()
+
+
+def _run_together(devices: int, folder: Path) -> None:
+    """Starts the same program again for each device."""
+    with TemporaryDirectory() as notes:
+        failed = run_ranks(devices, "espo_core", sys.argv[1:], folder=Path(notes))
+    if failed:
+        raise typer.Exit(1)
 
 
 def _run_seen(inputs: RunInputs) -> None:
@@ -121,15 +135,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _start_of(folder: Path, world: World, *, resume: bool, overwrite: bool) -> Path | None:
-    """The checkpoint to continue from, None for a start from the base model; the first rank makes room.
+def _start_of(folder: Path, *, resume: bool, overwrite: bool) -> Path | None:
+    """The checkpoint to continue from, None for a start from the base model.
 
     Raises:
         ConfigError: there is none to resume, or there is a run that would be overwritten.
     """
     newest = newest_checkpoint(folder)
-    if not world.is_first:
-        return newest if resume else None
+    if not is_first_rank(os.environ):
+        return newest if resume else None  # the first makes room
     if resume and newest is None:
         raise ConfigError(f"{folder} holds no checkpoint to resume from", hint="Leave out --resume.")
     if not resume and newest is not None:

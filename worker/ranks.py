@@ -8,16 +8,13 @@ that fails lie in a file, and which of them is the reason is decided here.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-from torch.distributed.run import parse_args, run
-
 from espo_contracts.events import Failed, Finished
+from espo_core.distributed.launch import run_ranks
 from worker import machine
 from worker.order import EVENTS, LAST_WORDS, ORDER, RunOrder
 from worker.verdict import explain_ranks
@@ -34,7 +31,7 @@ def train_together(
     (folder / ORDER).write_text(order.model_dump_json())
     kernel_kills = machine.kernel_kills()
     with _relayed(folder / EVENTS, tell_line):
-        exits = _run_ranks(folder, ranks, module)
+        exits = run_ranks(ranks, module, [str(folder)], folder=folder)
     if not exits:
         return Finished(step=order.spec.schedule.steps)
     return explain_ranks(
@@ -43,35 +40,6 @@ def train_together(
         ranks=ranks,
         was_out_of_memory=machine.kernel_kills() > kernel_kills,
     )
-
-
-def _run_ranks(folder: Path, ranks: int, module: str) -> dict[int, int]:
-    """Runs all ranks to their end; exit statuses of those that failed, as they were seen."""
-    if sys.platform == "linux":  # they are all on this machine, and nobody else need reach them
-        os.environ |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
-    os.environ["OMP_NUM_THREADS"] = "1"  # until a rank knows its `cpu_threads`
-    try:
-        arguments = [*_torchrun_options(folder, ranks), "-m", module, str(folder)]
-        run(parse_args(arguments))  # type: ignore[no-untyped-call]
-    except ChildFailedError as error:
-        return {rank: failure.exitcode for rank, failure in error.failures.items()}
-    return {}
-
-
-def _torchrun_options(folder: Path, ranks: int) -> list[str]:
-    """As `--standalone` has them, but that the rendezvous is a file: it unpickles what others write there."""
-    options = {
-        "nproc-per-node": ranks,
-        "rdzv-backend": "c10d",
-        "rdzv-endpoint": folder / "rendezvous",
-        "rdzv-conf": "store_type=file",
-        "rdzv-id": "run",
-        "local-addr": "localhost",
-        "log-dir": folder / "log",
-        "max-restarts": 0,  # the service starts the next attempt, from the last checkpoint
-        "monitor-interval": 0.1,
-    }
-    return [f"--{name}={value}" for name, value in options.items()]
 
 
 @contextmanager
