@@ -6,11 +6,13 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -26,6 +28,7 @@ class Adapters:
     """The adapters that were put into a model; every other weight of it is frozen."""
 
     model: PreTrainedModel
+    config: LoraConfig
 
     def layers(self) -> Iterator[tuple[str, Any]]:
         """Adapted layers by name: modules that are also peft's LoraLayer."""
@@ -70,6 +73,19 @@ class Adapters:
             weights[f"{name}.weight"] = self.weight_of(layer)
         return _model_of(self.model, weights)
 
+    def save(self, folder: Path, *, base: str) -> None:
+        """Writes a peft folder of the adapters alone; `base` is the name of the model that they belong to."""
+        tensors = {
+            f"base_model.model.{name.replace(f'.{ADAPTER}.', '.')}": one.detach().contiguous()
+            for name, one in self.model.named_parameters()
+            if ".lora_" in name
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        config = copy.deepcopy(self.config)
+        config.base_model_name_or_path, config.inference_mode = base, True
+        config.save_pretrained(str(folder))
+
 
 def inject(model: PreTrainedModel, spec: Lora) -> Adapters:
     """Puts adapters into a model and freezes the rest of it.
@@ -85,12 +101,13 @@ def inject(model: PreTrainedModel, spec: Lora) -> Adapters:
         target_modules=targets if isinstance(targets, str) else list(targets),
         task_type="CAUSAL_LM",
     )
-    _check_targets(model, targets)
+    _check_targets(model, spec)
     inject_adapter_in_model(config, model, adapter_name=ADAPTER)
-    return Adapters(model=model)
+    return Adapters(model=model, config=config)
 
 
-def _check_targets(model: PreTrainedModel, targets: str | list[str]) -> None:
+def _check_targets(model: PreTrainedModel, spec: Lora) -> None:
+    targets = spec.target_modules
     linear = {name.rpartition(".")[2] for name, one in model.named_modules() if isinstance(one, nn.Linear)}
     missing = [] if isinstance(targets, str) else sorted(set(targets) - linear)
     if missing:
@@ -99,12 +116,20 @@ def _check_targets(model: PreTrainedModel, targets: str | list[str]) -> None:
             hint=f"Its linear layers are {', '.join(sorted(linear))}; or use all-linear.",
         )
 
+    head = next(name for name, one in model.named_modules() if one is model.get_output_embeddings())  # type: ignore[no-untyped-call]
+    if not isinstance(targets, str) and head in targets and spec.dropout:
+        raise ConfigError(
+            f"model.lora.dropout cannot be used with an adapter on {head}",
+            hint=f"Set model.lora.dropout to 0, or leave {head} out of target_modules.",
+        )
+
 
 def _model_of(like: PreTrainedModel, weights: dict[str, Tensor]) -> PreTrainedModel:
+    config = copy.deepcopy(like.config)
+    if isinstance(like.get_output_embeddings(), LoraLayer):  # type: ignore[no-untyped-call]
+        config.tie_word_embeddings = False  # the output layer is no longer the embedding
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-            copy.deepcopy(like.config)
-        )
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     model.load_state_dict(weights, strict=True, assign=True)
     model.tie_weights()
     model.generation_config = copy.deepcopy(like.generation_config)

@@ -121,6 +121,11 @@ def load_model(source: ModelSource, *, dtype: str) -> PreTrainedModel:
 
 
 def _check_folder(source: ModelSource) -> None:
+    if source.folder and (source.folder / "adapter_config.json").is_file():
+        raise ModelError(
+            f"model {source.name!r} holds adapters without their model",
+            hint="Train with model.lora.save_as merged to start other jobs from a checkpoint.",
+        )
     if source.folder and not (source.folder / "config.json").is_file():
         raise ModelError(f"model {source.name!r} has no config.json: it is not a Hugging Face model folder")
 

@@ -158,10 +158,10 @@ def backward_in_one_pass(hidden: Tensor, head: Head, targets: Targets, loss: Los
             )
         else:
             _twice(hidden, head, chunk, lambda *s, r=responses: loss(r, *s), (hidden_grad, weight_grad))
-    roots, grads = [hidden], [hidden_grad.to(hidden.dtype)]
+    given = [(hidden, hidden_grad)] if hidden.requires_grad else []
     if weight_grad is not None and not is_in_place:
-        roots, grads = [hidden, head.weight], [*grads, weight_grad.to(head.weight.dtype)]
-    torch.autograd.backward(roots, grads)
+        given.append((head.weight, weight_grad))
+    torch.autograd.backward([one for one, _ in given], [grad.to(one.dtype) for one, grad in given])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -121,9 +121,12 @@ class Policy:
             self.adapters.set_dropout(False)
 
     def save(self, folder: Path) -> None:
-        """Writes a Hugging Face folder; adapters are merged into a copy of the weights that they change."""
+        """Writes a Hugging Face folder; adapters as the job asks, merged into a copy of the weights that they
+        change, or alone in a peft folder."""
         if self.adapters is None:
             self.model.save_pretrained(folder, state_dict=plain_state(self.model))
+        elif self.spec.lora is not None and self.spec.lora.save_as == "adapters":
+            self.adapters.save(folder, base=self.spec.hub.id if self.spec.hub else str(self.spec.name))
         else:
             self.adapters.merged().save_pretrained(folder)
         self.tokenizer.save_pretrained(folder)

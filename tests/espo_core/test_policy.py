@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from espo_contracts.spec import Lora, ModelSpec
 from espo_core.errors import ConfigError, ModelError
 from espo_core.forest import Forest
-from espo_core.logprobs import Head
+from espo_core.logprobs import Head, Targets, backward_in_one_pass
 from espo_core.policy import Policy, load_policy
 from tests.espo_core.tiny import save_tiny_model
 
@@ -181,3 +182,49 @@ def test_adapters_for_named_layers(tiny_model: Path) -> None:
     with pytest.raises(ConfigError, match="no layer w_proj") as caught:
         load(tiny_model, lora=Lora(rank=2, target_modules=["w_proj", "q_proj"]).model_dump())
     assert "q_proj" in caught.value.hint
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")  # asked by peft
+def test_adapters_alone_are_a_peft_folder(tiny_model: Path, tmp_path: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2, "save_as": "adapters"})
+    for one in policy.trainable().values():
+        one.normal_(std=0.3)
+    policy.save(tmp_path / "adapters")
+    assert not list((tmp_path / "adapters").glob("model*.safetensors"))
+    base = AutoModelForCausalLM.from_pretrained(tiny_model)
+    loaded = PeftModel.from_pretrained(base, tmp_path / "adapters")
+    torch.testing.assert_close(loaded(IDS).logits, policy.model(IDS).logits, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ModelError, match="holds adapters without their model"):
+        load(tmp_path / "adapters")
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+def test_an_adapter_on_the_output_layer_is_a_part_of_it(tiny_model: Path, tmp_path: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2, "target_modules": ["lm_head", "q_proj"]})
+    for one in policy.trainable().values():
+        one.normal_(std=0.3)
+    logits = policy.model(IDS).logits[0]
+    torch.testing.assert_close(policy.head().logits(states(policy)), logits, atol=1e-4, rtol=1e-4)
+    policy.save(tmp_path / "saved")  # the embedding that it was tied to is left alone
+    saved = AutoModelForCausalLM.from_pretrained(tmp_path / "saved")
+    torch.testing.assert_close(saved(IDS).logits[0], logits, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ConfigError, match="dropout cannot be used with an adapter on lm_head"):
+        load(tiny_model, lora={"rank": 2, "target_modules": ["lm_head"], "dropout": 0.1})
+
+
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
+def test_the_adapter_on_the_output_layer_is_trained(tiny_model: Path) -> None:
+    policy = load(tiny_model, lora={"rank": 2, "target_modules": ["lm_head"]})
+    with torch.no_grad():
+        for one in policy.trainable().values():
+            one.normal_(std=0.3)
+    expected = torch.autograd.grad(
+        policy.model(IDS).logits[0].log_softmax(-1)[:, 3].sum(), list(policy.trainable().values())
+    )
+    hidden = states(policy)
+    targets = Targets(tokens=torch.full((5,), 3), rows=torch.arange(5), lengths=[2, 3])
+    backward_in_one_pass(hidden, policy.head(), targets, lambda responses, logp, entropy: logp.sum())
+    for one, gradient in zip(policy.trainable().values(), expected, strict=True):
+        torch.testing.assert_close(one.grad, gradient, atol=1e-4, rtol=1e-4)
