@@ -67,6 +67,7 @@ async def _fill(home: Path, job_id: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @schema.parametrize()
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 def test_every_answer_is_one_that_the_document_tells_of(case: schemathesis.Case[Any], target: Target) -> None:

@@ -66,7 +66,7 @@ def test_the_process_is_replaced_when_it_is_killed() -> None:
     sandbox = Sandbox()
     try:
         assert sandbox.ask("pattern", cpu_seconds=1, pattern="a", flags=0, full=False, text="a") is True
-        child = psutil.Process(os.getpid()).children()[-1]
+        child = max(psutil.Process().children(), key=lambda process: process.create_time())
         child.kill()
         child.wait()
         answers = [
