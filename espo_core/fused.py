@@ -107,6 +107,59 @@ def _normed(states: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     return normed
 
 
+class _Gated(torch.autograd.Function):
+    """silu(gate) · up of [N, gate and up]; the gradients of both are written where they belong."""
+
+    @staticmethod
+    def forward(ctx: Any, both: Tensor) -> Tensor:
+        ctx.save_for_backward(both)
+        gate, up = both.chunk(2, dim=-1)
+        return silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (both,) = ctx.saved_tensors
+        gate, up = both.chunk(2, dim=-1)
+        sigmoid = torch.sigmoid(gate)
+        whole = torch.empty_like(both)
+        to_gate, to_up = whole.chunk(2, dim=-1)
+        active = torch.mul(gate, sigmoid, out=to_up)
+        # ∂silu(x)/∂x = σ(x) + silu(x) (1 − σ(x))
+        torch.addcmul(sigmoid, active, 1 - sigmoid, out=to_gate).mul_(up).mul_(grad)
+        active.mul_(grad)
+        return whole
+
+
+class _Turned(torch.autograd.Function):
+    """The rotary position embedding of the first heads of [N, heads, D], and the other heads."""
+
+    @staticmethod
+    def forward(ctx: Any, heads: Tensor, turn: Tensor, turned: int) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(turn)
+        return _turned(heads[:, :turned], turn), heads[:, turned:].contiguous()
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, others: Tensor) -> tuple[Tensor, None, None]:
+        (turn,) = ctx.saved_tensors
+        whole = grad.new_empty(len(grad), grad.shape[1] + others.shape[1], grad.shape[2])
+        half = grad.shape[2] // 2
+        torch.add(grad * turn[0], (grad * turn[1]).roll(half, dims=-1), out=whole[:, : grad.shape[1]])
+        whole[:, grad.shape[1] :] = others
+        return whole, None, None
+
+
+def _turned(heads: Tensor, turn: Tensor) -> Tensor:
+    return torch.addcmul(heads * turn[0], heads.roll(heads.shape[2] // 2, dims=-1), turn[1])
+
+
+def _gated(both: Tensor) -> Tensor:
+    if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        gate, up = both.chunk(2, dim=-1)
+        return silu(gate) * up
+    gated: Tensor = _Gated.apply(both)  # type: ignore[no-untyped-call]
+    return gated
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
     """Of a model's layers; all have the same."""
@@ -133,19 +186,21 @@ def _into_attention(
         norms: weights of the norm before the layer, and of those of queries and keys where there are any.
     """
     heads = linear(_normed(states, norms[0], sizes.epsilon), *read[0]).view(len(states), -1, sizes.size)
+    if len(norms) == 1 and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        both: tuple[Tensor, Tensor] = _Turned.apply(heads, turn, sizes.rotated)  # type: ignore[no-untyped-call]
+        return both
     turned, values = heads[:, : sizes.rotated], heads[:, sizes.rotated :]
     if len(norms) > 1:
         parts = turned.split([sizes.heads, sizes.rotated - sizes.heads], dim=1)  # type: ignore[no-untyped-call]
         even = [_normed(one, weight, sizes.epsilon) for one, weight in zip(parts, norms[1:], strict=True)]
         turned = torch.cat(even, dim=1)
-    return torch.addcmul(turned * turn[0], turned.roll(sizes.size // 2, dims=-1), turn[1]), values
+    return _turned(turned, turn), values
 
 
 def _out_of_attention(sizes: Sizes, states: Tensor, seen: Tensor, norm: Tensor, write: Pairs) -> Tensor:
     """[N, H] states after the layer; `write` is the projections out, to gate and up, and down."""
     states = _plus(states, seen, *write[0])
-    gate, up = linear(_normed(states, norm, sizes.epsilon), *write[1]).chunk(2, dim=-1)
-    return _plus(states, silu(gate) * up, *write[2])
+    return _plus(states, _gated(linear(_normed(states, norm, sizes.epsilon), *write[1])), *write[2])
 
 
 def _plus(states: Tensor, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
