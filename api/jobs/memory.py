@@ -16,14 +16,16 @@ from espo_contracts.job import JobSpec
 # Python with torch, transformers and the trainer, after a first step; and a tokenizer's tables.
 _PROCESS_BYTES = 425_000_000
 _VOCABULARY_ENTRY_BYTES = 600
-# The sampler's limits: its cache on a CPU, of a GPU half of what is free, and weights that it copies.
+# What the sampler's rows may take at their full length: on a CPU this, of a GPU half of what is free.
 _CPU_CACHE_BYTES = 1 << 30
 _GPU_BYTES = 80_000_000_000
-_COPIED_WEIGHTS_BYTES = 64 << 20
 # Of a GPU, where the operator says nothing else.
 _VLLM_SHARE = 0.4
-# Rows that go on while a fifth of them has ended are copied, most of them at once.
-_CACHE_COPIES = 1.8
+# Its cache: prompts from this length on are kept once, it grows by so many columns or half its length, and is
+# copied without the rows that have ended once they are a fifth.
+_SHARED_FROM = 64
+_GROWTH = 64
+_GOING_ON = 0.8
 # Logits, log-probabilities and two float64 running sums of probabilities.
 _SAMPLER_LOGITS = 6
 # Elements of the two tiles of logits of the update.
@@ -133,15 +135,11 @@ def _reference(one: Sizes) -> int:
 
 
 def _sampler_weights(one: Sizes) -> int:
-    """Copies to sample with: of a small model's layers, of weights that older rollouts use (they wait and one
-    samples), or of those that are cut among devices."""
-    trained = one.itemsize * one.trainable
-    embeddings = (one.facts.vocabulary or 0) * one.hidden * (1 if one.facts.is_tied else 2)
-    layers = one.itemsize * (one.facts.parameters - embeddings)
-    fused = layers if layers <= _COPIED_WEIGHTS_BYTES else 0
+    """Copies to sample with: of weights that older rollouts use (some wait and one samples), or of those that
+    are cut among devices."""
     staleness = one.spec.rollout.max_staleness
-    older = (staleness + 2) * trained if staleness else 0
-    return fused + older + (one.weights if one.shards > 1 else 0)
+    older = (staleness + 2) * one.itemsize * one.trainable if staleness else 0
+    return older + (one.weights if one.shards > 1 else 0)
 
 
 def _sent_gradients(one: Sizes) -> int:
@@ -159,33 +157,38 @@ def _sampling(one: Sizes, *, kept: int) -> dict[str, int]:
     """Keys and values, and logits, of what is decoded at once; vLLM keeps to its share."""
     if one.spec.rollout.engine == "vllm":
         return {"kv_cache": round(_VLLM_SHARE * _GPU_BYTES), "sampler_logits": 0}
-    row = _cache_row(one)
-    rows = _rows(one, row, kept=kept)
-    logits = 4 * _SAMPLER_LOGITS * rows * (one.facts.vocabulary or 0)
-    return {"kv_cache": round(_CACHE_COPIES * rows * row), "sampler_logits": logits}
-
-
-def _cache_row(one: Sizes) -> int:
-    """Bytes of the keys and values of a response with its prompt."""
     width = one.facts.key_width or one.hidden
-    return 2 * one.layers * width * one.itemsize * (one.load.prompt + one.load.response)
-
-
-def _rows(one: Sizes, row: int, *, kept: int) -> int:
-    """Responses that are decoded at once: all, within the sampler's limit."""
+    token = 2 * one.layers * width * one.itemsize
     limit = _CPU_CACHE_BYTES if one.is_cpu else max(0, _GPU_BYTES - kept) // 2
-    return min(one.load.decoded, max(one.load.group, limit // row))
+    fitting = max(one.load.group, limit // (token * (one.load.prompt + one.load.response)))
+    rows = [(min(fitting, prompts * responses), responses) for prompts, responses in one.load.batches]
+    logits = 4 * _SAMPLER_LOGITS * max(count for count, _ in rows) * (one.facts.vocabulary or 0)
+    cells = max(_cells(one.load, rows=count, responses=responses) for count, responses in rows)
+    return {"kv_cache": token * cells, "sampler_logits": logits}
+
+
+def _cells(load: Workload, *, rows: int, responses: int) -> int:
+    """Tokens that the cache has room for at its largest, and those in a copy of it."""
+    is_shared = load.prompt >= _SHARED_FROM
+    columns = start = 0 if is_shared else load.prompt
+    most, end = 0, start + load.response
+    while columns < end:
+        larger = columns + min(load.response, max(_GROWTH, columns // 2))
+        # The old one is there while the new one is filled.
+        most, columns = max(most, larger + (columns if columns > start else 0)), larger
+    copied = columns + round(_GOING_ON * end)
+    return rows * max(most, copied) + (rows // responses * load.prompt if is_shared else 0)
 
 
 def _activations(one: Sizes) -> float:
     """What the layers keep for the backward pass, or their inputs and one layer's where they are recomputed.
 
-    Of each position: the states before and after two norms and between the layers, four times the wide part,
-    queries and their answers; of each key that a response reads, it and its value.
+    Of each position: states at two norms and after attention, four times the wide part, queries and their
+    answers; of each key that a response reads, it and its value.
     """
     load, hidden, is_lora = one.load, one.hidden, one.spec.model.lora is not None
     wide = 4 * (one.facts.intermediate or 4 * hidden)
-    position = (5 if is_lora else 7) * hidden + wide
+    position = (7 if _is_by_modules(one) and not is_lora else 5) * hidden + wide
     attention = 2 * (one.facts.query_width or hidden) * load.queries
     attention += 2 * (one.facts.key_width or hidden) * load.paths
     is_half = one.itemsize == 2 or one.spec.model.autocast
@@ -196,6 +199,12 @@ def _activations(one: Sizes) -> float:
     is_recomputed = one.spec.optimiser.gradient_checkpointing
     total = one.layers * inputs + layer if is_recomputed else one.layers * layer
     return total * ((_HEAP_OF_ADAPTERS if is_lora else _HEAP) if one.is_cpu else 1.0)
+
+
+def _is_by_modules(one: Sizes) -> bool:
+    """Whether the layers run as the library's modules, whose norms keep their input too."""
+    spec = one.spec
+    return spec.model.autocast or spec.optimiser.gradient_checkpointing or one.shards > 1
 
 
 def _logits(one: Sizes) -> int:

@@ -56,9 +56,9 @@ class Workload:
     """Of a forward pass of the update."""
 
     @property
-    def decoded(self) -> int:
-        """Responses that could be decoded at once, in a rollout or an evaluation."""
-        return max(self.prompts * self.group, self.held_out * self.samples)
+    def batches(self) -> tuple[tuple[int, int], ...]:
+        """Prompts, and responses to each, that are sampled together: of a rollout, and of evaluations."""
+        return (self.prompts, self.group), (self.held_out, 1), (self.held_out, self.samples)
 
     @property
     def trained(self) -> int:

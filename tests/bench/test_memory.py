@@ -15,7 +15,7 @@ from api.jobs.workload import Workload
 from bench.memory import SHORT, Work, estimated, job, measured
 from espo_contracts.spec import Lora, ModelSpec
 from espo_core.forest import Forest
-from espo_core.policy import Policy, load_policy
+from espo_core.policy import Policy, load_policy, with_fused_layers
 from tests.espo_core.tiny import save_tiny_model, tiny_job
 
 GROUPS, GROUP, PROMPT, RESPONSE = 3, 4, 24, 16
@@ -45,9 +45,8 @@ def test_activations_are_what_a_forward_pass_keeps(lora: dict[str, int] | None, 
     changes = {"hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 4}
     folder = save_tiny_model(tmp_path / "tiny", **changes)
     adapters = None if lora is None else Lora(**lora)
-    policy = load_policy(
-        ModelSpec(name="tiny", lora=adapters), folder=folder, device=torch.device("cpu"), seed=0
-    )
+    given = ModelSpec(name="tiny", lora=adapters)
+    policy = with_fused_layers(load_policy(given, folder=folder, device=torch.device("cpu"), seed=0))
     facts = facts_of(folder)
     assert facts is not None
     spec = tiny_job(model={"name": "tiny", "lora": lora}, resources={"device": "gpu"})

@@ -74,15 +74,39 @@ def test_rollouts_that_are_made_ahead_have_their_own_weights() -> None:
     assert needs(rollout={"max_staleness": 1})[0].sampler_weights == 3 * 4 * P
 
 
-def test_keys_and_values_by_hand_and_within_the_samplers_limit() -> None:
+TOKEN = 2 * 24 * 512 * 4
+"""Bytes of the keys and values of a token."""
+
+
+def keys_and_values(*, prompt: int, response: int, rows: int) -> int:
+    """Of a rollout with groups of two."""
+    rollout = {"prompts_per_step": rows // 2, "group_size": 2, "max_new_tokens": response}
+    data = {"max_prompt_tokens": prompt, "held_out": {"max_prompts": 0}}
+    return needs(rollout=rollout, data=data, optimiser={"mini_batches": 1})[0].kv_cache
+
+
+@pytest.mark.parametrize(
+    ("prompt", "response", "columns"),
+    [
+        (40, 20, 40 + 20 + 0.8 * 60),
+        (40, 130, 168 + 252),  # 104 columns, 168 and 252: the old ones beside the new
+        (100, 20, 20 + 0.8 * 20 + 100 / 2),  # a prompt is kept once for both responses
+    ],
+)
+def test_keys_and_values_by_hand(prompt: int, response: int, columns: float) -> None:
+    assert keys_and_values(prompt=prompt, response=response, rows=8) == 8 * columns * TOKEN
+
+
+def test_keys_and_values_within_the_samplers_limit() -> None:
+    assert keys_and_values(prompt=40, response=20, rows=8000) <= 1.8 * (1 << 30)
+
+
+def test_evaluations_decode_as_many_as_they_have() -> None:
     rollout = {"prompts_per_step": 4, "group_size": 2, "max_new_tokens": 20}
-    few = {"rollout": rollout, "data": {"held_out": {"max_prompts": 0}}}
-    row = 2 * 24 * 512 * 4 * (100 + 20)
-    assert needs(**few)[0].kv_cache == round(1.8 * 8 * row)
-    assert needs(rollout={**rollout, "prompts_per_step": 4000})[0].kv_cache <= 1.8 * (1 << 30)
-    held_out = {**few, "data": {"held_out": {"max_prompts": 10}}}
-    assert needs(**held_out)[0].kv_cache == round(1.8 * 10 * row)
-    assert needs(**held_out, schedule={"evaluate_samples": 2})[0].kv_cache == round(1.8 * 20 * row)
+    short = {"rollout": rollout, "data": {"max_prompt_tokens": 40, "held_out": {"max_prompts": 10}}}
+    cells = 40 + 20 + 0.8 * 60
+    assert needs(**short)[0].kv_cache == 10 * cells * TOKEN
+    assert needs(**short, schedule={"evaluate_samples": 2})[0].kv_cache == 20 * cells * TOKEN
 
 
 def test_vllm_keeps_to_its_share_of_a_gpu() -> None:
@@ -106,7 +130,6 @@ def test_a_small_model_is_mostly_its_process() -> None:
     one = sizes(spec, facts, workload(spec, facts, DataFacts(characters=12, rows=512)))
     assert one is not None
     parts = memory(one)
-    assert parts.sampler_weights > 0
     assert parts.process > peak(one, parts) / 3
 
 

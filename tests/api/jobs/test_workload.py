@@ -21,7 +21,8 @@ def test_a_passes_positions_by_hand() -> None:
         schedule={"evaluate_samples": 3},
         data={"held_out": {"max_prompts": 20}},
     )
-    assert (one.prompt, one.groups, one.decoded) == (10, 4, 60)
+    assert (one.prompt, one.groups) == (10, 4)
+    assert one.batches == ((8, 4), (20, 1), (20, 3))
     assert (one.nodes, one.trained) == (4 * (10 + 4 * 6), 8 * (10 + 4 * 6))
     assert one.paths == 4 * 4 * (10 + 6)
     assert one.nodes < one.queries <= one.paths
