@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from espo_core.attention import attention
+from espo_core.block_mask import BlockMask
 
 Ints = NDArray[np.int64]
 
@@ -94,6 +95,8 @@ class Forest:
 
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[N, heads, D]: each node sees itself and those before it on its path."""
+        if query.device.type == "cuda":
+            return self._block_mask.attend(query, key, value, scaling)
         buckets, restore = self._buckets
         parts = [bucket.attend(query, key, value, scaling) for bucket in buckets]
         return (parts[0] if len(parts) == 1 else torch.cat(parts)).index_select(0, restore)
@@ -107,6 +110,18 @@ class Forest:
         owner = np.maximum.accumulate(places, axis=0)
         paths: Ints = self._first[owner] + columns - self._shared[owner]
         return paths
+
+    def ends(self) -> Ints:
+        """[N] the node after the last that goes on from each."""
+        columns = np.arange(self.paths.shape[1])
+        leaves = np.where(columns >= self._shared[:, None], self._first[:, None], self.nodes)
+        after = np.minimum.accumulate(leaves[::-1], axis=0)[::-1]
+        ends: Ints = np.concatenate([after[1:], np.full_like(after[:1], self.nodes)])[self.is_own]
+        return ends
+
+    @cached_property
+    def _block_mask(self) -> BlockMask:
+        return BlockMask(self.on_device(self.ends()))
 
     @cached_property
     def _buckets(self) -> tuple[list[Bucket], Tensor]:

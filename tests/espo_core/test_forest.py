@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from espo_core import forest as forest_module
 from espo_core.attention import attention
+from espo_core.block_mask import BlockMask
 from espo_core.forest import Forest, Ints
 from espo_core.policy import Policy
 
@@ -107,3 +108,46 @@ def test_runs_are_bounded_and_hold_each_sequence_once() -> None:
             assert part.nodes <= max(most, 6)
             assert part.nodes <= most or run.stop - run.start == 1
     assert len(list(forest.cut(forest.nodes))) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=6).map(tuple), min_size=1, max_size=9))
+def test_what_goes_on_from_a_node_follows_it_without_a_gap(sequences: list[tuple[int, ...]]) -> None:
+    forest = forest_of(sequences)
+    ends = forest.ends()
+    for node in range(forest.nodes):
+        seen = {
+            int(other)
+            for place, index in enumerate(forest.order.tolist())
+            for depth, other in enumerate(forest.paths[place, : len(sequences[index])])
+            if node in forest.paths[place, depth : len(sequences[index])]
+        }
+        assert {one for one in range(forest.nodes) if one <= node < ends[one]} == seen
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings(
+    "ignore:flex_attention called without torch.compile"
+)  # a CPU has no gradient for it
+@pytest.mark.parametrize("heads", [4, 2])
+def test_one_kernel_for_the_whole_forest_gives_the_same(heads: int) -> None:
+    forest = forest_of(SEQUENCES)
+    query, key, value = (torch.randn(forest.nodes, one, 16) for one in (4, heads, heads))
+    masked = BlockMask(forest.on_device(forest.ends())).attend(query, key, value, 0.3)
+    torch.testing.assert_close(masked, forest.attend(0, query, key, value, 0.3), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_states_and_gradients_on_a_gpu_are_those_on_the_cpu(policy: Policy) -> None:
+    def gradients(device: str) -> list[torch.Tensor]:
+        policy.model.to(device).zero_grad()
+        states = policy.read(Forest(*rows(SEQUENCES), device=torch.device(device)))
+        (states**3).sum().backward()
+        return [
+            states.detach().cpu(),
+            *(one.grad.cpu() for one in policy.trainable().values() if one.grad is not None),
+        ]
+
+    for one, other in zip(gradients("cuda"), gradients("cpu"), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

@@ -61,7 +61,7 @@ def test_a_run_trains_on_the_penalty_and_judges_without_it(tiny_model: Path, tmp
     runs: list[list[Event]] = []
     for weight in (0.0, 2.0):
         spec = tiny_job(
-            rollout={"overlong": {"tokens": 4, "weight": weight}},
+            rollout={"overlong": {"tokens": 8, "weight": weight}},
             schedule={"steps": 1, "evaluate_every": 1, "samples_per_step": 64},
         )
         runs.append(run_job(spec, tmp_path / str(weight), tiny_model))
