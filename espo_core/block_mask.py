@@ -28,7 +28,7 @@ class BlockMask:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[N, heads, D] from query [N, heads, D], key and value [N, key-value heads, D]."""
-        kernel: Callable[..., Any] = _compiled() if query.device.type == "cuda" else flex_attention
+        kernel: Any = _compiled() if query.device.type == "cuda" else flex_attention
         out: Tensor = kernel(
             *(one.transpose(0, 1)[None] for one in (query, key, value)),
             block_mask=self._mask,
