@@ -28,7 +28,7 @@ class _Joined:
     """The weights, or biases, of linear layers of the same input as one."""
 
     def __init__(self, parts: Sequence[nn.Parameter]) -> None:
-        self._parts = parts
+        self.parts = parts
         with torch.no_grad():
             self.whole = torch.cat([one.detach() for one in parts])
             """[out, in], a leaf whose gradient is that of the parts."""
@@ -39,20 +39,20 @@ class _Joined:
     def link(self) -> None:
         """Makes the gradients of the parts views of the whole's, where somebody has given them others."""
         if self.whole.requires_grad and not self._is_linked():
-            given = [torch.zeros_like(one) if one.grad is None else one.grad for one in self._parts]
+            given = [torch.zeros_like(one) if one.grad is None else one.grad for one in self.parts]
             self.whole.grad = torch.cat(given)
-            for one, view in zip(self._parts, self._views(self.whole.grad), strict=True):
+            for one, view in zip(self.parts, self._views(self.whole.grad), strict=True):
                 one.grad = view
 
     def _is_linked(self) -> bool:
         grad = self.whole.grad
         return grad is not None and all(
             one.grad is not None and one.grad.data_ptr() == view.data_ptr()
-            for one, view in zip(self._parts, self._views(grad), strict=True)
+            for one, view in zip(self.parts, self._views(grad), strict=True)
         )
 
     def _views(self, whole: Tensor) -> Sequence[Tensor]:
-        views: Sequence[Tensor] = whole.split([len(one) for one in self._parts])  # type: ignore[no-untyped-call]
+        views: Sequence[Tensor] = whole.split([len(one) for one in self.parts])  # type: ignore[no-untyped-call]
         return views
 
 
@@ -243,6 +243,10 @@ class FusedModel:
         )
         self._layers = [_Layer(layer) for layer in body.layers]
         self._table = torch.empty((2, 0, 1, 0))
+        joined = {id(one) for layer in self._layers for each in layer.joined for one in each.parts}
+        for one in (one for one in model.parameters() if id(one) not in joined):
+            # The file that weights were read from stays in memory as long as one of them lies in it.
+            one.data = one.data.clone()
         self._into: Callable[..., tuple[Tensor, Tensor]] = _into_attention
         self._out: Callable[..., Tensor] = _out_of_attention
 
