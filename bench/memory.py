@@ -1,7 +1,8 @@
 """The estimate of a run's memory and time beside what runs take: `python -m bench.memory`.
 
 Each job of the examples runs for a few steps with evaluations and checkpoints, in a process of its own. The
-peak is the metric memory/peak_bytes of the last step, as the service would show it.
+peak is the metric memory/peak_bytes of the last step, as the service would show it. Seconds are of one
+processor: what else the machine does is not in them.
 """
 
 from __future__ import annotations
@@ -39,7 +40,10 @@ class Work:
     """By part of the job."""
 
 
-SHORT = {"schedule": {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2}}
+SHORT = {
+    "schedule": {"steps": 4, "evaluate_every": 2, "checkpoint_every": 2},
+    "resources": {"cpu_threads": 1},
+}
 WORKS = (
     Work(name="countdown3", file="countdown3.yaml", changes=SHORT),
     Work(name="quickstart", file="quickstart.yaml", changes=SHORT),

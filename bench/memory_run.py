@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from espo_core.trainer import RunInputs, Trainer
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """Bytes that a process had resident at most, and had when its program and when its model were loaded; and
-    the seconds of its steps."""
+    the processor's seconds of its steps."""
 
     peak: float
     at_import: float
@@ -40,15 +41,17 @@ def run(spec: JobSpec, data: Path | None) -> Measured:
         if isinstance(event, Metrics) and event.step:
             metrics.append(event)
 
+    began = time.perf_counter(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         inputs = RunInputs(spec=spec, work_dir=Path(folder), model=find_job_model(spec), data_file=data)
         Trainer(inputs, note).run()
+    share = (time.process_time() - began[1]) / (time.perf_counter() - began[0])
     return Measured(
         peak=metrics[-1].values["memory/peak_bytes"] or 0.0,
         at_import=at_import,
         at_start=at_start,
-        sampling=_sum(metrics, "time/rollout_seconds"),
-        update=_sum(metrics, "time/update_seconds"),
+        sampling=share * _sum(metrics, "time/rollout_seconds"),
+        update=share * _sum(metrics, "time/update_seconds"),
     )
 
 

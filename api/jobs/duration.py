@@ -27,7 +27,7 @@ class Rates:
 
 
 # Of one thread of an x86 core with AVX2 in float32, and of one H100 in bfloat16.
-_CPU_THREAD = Rates(update_flops=4.5e10, decode_flops=3e10, layer_seconds=7e-4, memory_bytes=8e9)
+_CPU_THREAD = Rates(update_flops=6.5e10, decode_flops=5e10, layer_seconds=7e-4, memory_bytes=8e9)
 _GPU = Rates(update_flops=3.5e14, decode_flops=2e14, layer_seconds=6e-5, memory_bytes=2e12)
 # A forward pass of AdamW reads and writes weight, gradient and moments, 4 bytes each.
 _OPTIMISER_BYTES = 28

@@ -14,7 +14,7 @@ from api.jobs.workload import Workload
 from espo_contracts.job import JobSpec
 
 # Python with torch, transformers and the trainer, after a first step; and a tokenizer's tables.
-_PROCESS_BYTES = 425_000_000
+_PROCESS_BYTES = 410_000_000
 _VOCABULARY_ENTRY_BYTES = 600
 # What the sampler's rows may take at their full length: on a CPU this, of a GPU half of what is free.
 _CPU_CACHE_BYTES = 1 << 30
@@ -31,7 +31,7 @@ _SAMPLER_LOGITS = 6
 # Elements of the two tiles of logits of the update.
 _TILE_ELEMENTS = {"cpu": 1 << 23, "gpu": 1 << 27}
 # What stays between the freed blocks of a CPU's heap; the sums of adapted layers leave many.
-_HEAP, _HEAP_OF_ADAPTERS = 1.15, 1.85
+_HEAP, _HEAP_OF_ADAPTERS = 1.12, 1.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
