@@ -49,9 +49,11 @@ fix: .venv/dev.stamp ## Format, and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: .venv/dev.stamp ## Print the figures of the README
+bench: .venv/peers.stamp ## Print the figures of the README; the trainer's beside TRL's, a quarter of an hour
+	@$(BIN)/python -m bench.trainer
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.transfer
+	@$(BIN)/python -m bench.memory
 
 catalogue: .venv/run.stamp ## Write espo_contracts/catalogue.json anew from the code
 	@$(BIN)/python -m espo_core.catalogue
