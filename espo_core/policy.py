@@ -77,12 +77,6 @@ class Policy:
         ids = self.tokenizer.eos_token_id if ids is None else ids
         return [ids] if isinstance(ids, int) else list(ids or [])
 
-    @property
-    def pad_id(self) -> int:
-        """Filler whose value never matters: it is masked, or stands after all that is read."""
-        given = (self.tokenizer.pad_token_id, *self.eos_ids, 0)
-        return int(next(one for one in given if one is not None))
-
     def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """[N, H] last hidden states below the output layer.
 
