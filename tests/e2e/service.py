@@ -178,6 +178,11 @@ class Service:
             keys = [key for key in connection.keys("*") if job in key.decode()]
             return [key.decode() for key in keys if connection.ttl(key) == -1]
 
+    def worker_files(self, job: str) -> list[str]:
+        """Names in the workers' folder that belong to a job; the workers may be deleting them right now."""
+        folders = os.walk(self.home / "worker")  # passes over what has vanished, unlike Path.rglob
+        return [name for _, inner, files in folders for name in [*inner, *files] if job in name]
+
     def stop(self) -> None:
         self.polling.close()
         for process in self.processes.values():

@@ -74,7 +74,7 @@ def test_no_key_in_redis_and_no_file_is_left_behind(service: Service) -> None:
         lambda: not list((service.home / "tmp").glob("*")), seconds=10, what="no temporary file of the API"
     )
     wait_until(
-        lambda: not [path for path in (service.home / "worker").rglob("*") if job in path.name],
+        lambda: not service.worker_files(job),
         seconds=10,
         what="no spool and no checkpoint folder of the worker",
     )
