@@ -22,9 +22,9 @@ from espo_contracts.wire import RUNS_KEY, job_key, run_key, stream_id
 
 BLOCK_MS = 100
 """How soon a newly opened stream is seen: a blocked read does not know it yet."""
-ENTRIES_PER_READ = 256
+ENTRIES_PER_READ = 2048
+"""Of all its streams together: with the bound of an entry this bounds the memory that one read can take."""
 STREAMS_PER_READ = 32
-"""With the bound of an entry these two bound the memory that one read can take."""
 CURSOR_SECONDS = 1.0
 """Age at which cursors are read again, since other ingesters move them too."""
 
@@ -77,7 +77,7 @@ class Ingester:
         ids: dict[Any, Any] = {
             key: stream_id(cursor.attempt, cursor.last_seq) for key, (_, cursor) in cursors.items()
         }
-        found: Any = await self._context.redis.xread(ids, count=ENTRIES_PER_READ, block=block_ms)
+        found: Any = await self._context.redis.xread(ids, count=ENTRIES_PER_READ // len(ids), block=block_ms)
         return [(cursors[key.decode()][0], entries) for key, entries in found]
 
     async def _take(self, job_id: str, entries: list[Entry]) -> None:
