@@ -8,6 +8,7 @@ from api.db import Base
 from api.events.models import JobEvent
 from api.files.models import File
 from api.jobs.models import Attempt, IdempotencyKey, Job
+from api.metrics.models import MetricBlock
 from api.store.models import Blob
 
 metadata = Base.metadata
@@ -21,6 +22,7 @@ __all__ = [
     "IdempotencyKey",
     "Job",
     "JobEvent",
+    "MetricBlock",
     "Project",
     "metadata",
 ]

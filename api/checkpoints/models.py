@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey
+from sqlalchemy import BigInteger, ForeignKey, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.db import Base
@@ -23,3 +23,5 @@ class Checkpoint(Base):
     files: Mapped[list[Any]]
     """FileEntry documents: name, size, sha256."""
     metrics: Mapped[dict[str, Any]]
+    is_pinned: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Kept whatever the job's rule says."""

@@ -37,6 +37,8 @@ class Job(Base):
     max_attempts: Mapped[int]
     step: Mapped[int] = mapped_column(default=0)
     """Last step whose metrics are in the database."""
+    summarised: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Metrics of the steps before this one are in blocks too (api/metrics/blocks.py)."""
     total_steps: Mapped[int]
     latest: Mapped[dict[str, Any]] = mapped_column(default=dict)
     """Newest value of each metric, so that lists never join metrics."""
@@ -50,6 +52,7 @@ class Job(Base):
     __table_args__ = (
         Index(None, "project_id", "created_at", "id"),
         Index(None, "status", "priority", "created_at"),
+        Index(None, "finished_at"),
     )
 
 

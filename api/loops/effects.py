@@ -14,6 +14,7 @@ from api.events.models import JobEvent
 from api.jobs.lifecycle import Cause, end_attempt, fail, move, requeue, retry_or_fail
 from api.jobs.models import Attempt, Job
 from api.loops.retention import prune
+from api.metrics.repository import forget_blocks
 from api.store.models import Blob
 from espo_contracts.events import Checkpoint, Event, Failed, Finished, Metrics, Started
 from espo_contracts.job import JobStatus
@@ -51,12 +52,14 @@ async def _started(session: AsyncSession, job: Job, event: Started) -> None:
 
 async def _supersede(session: AsyncSession, job: Job, resumed_from: int | None) -> None:
     """Hides what earlier attempts measured after the checkpoint from which this one continues."""
+    # A run from the beginning measures step 0 again too.
+    after_step = -1 if resumed_from is None else resumed_from
+    await forget_blocks(session, job, after_step=after_step)
     statement = (
         update(JobEvent)
         .where(JobEvent.job_id == job.id, JobEvent.type.in_(("metrics", "sample")))
         .where(JobEvent.is_superseded.is_(False), JobEvent.attempt < job.attempt)
-        # A run from the beginning measures step 0 again too.
-        .where(JobEvent.step > (-1 if resumed_from is None else resumed_from))
+        .where(JobEvent.step > after_step)
         .values(is_superseded=True)
     )
     await session.execute(statement, execution_options={"synchronize_session": False})

@@ -17,6 +17,7 @@ from api.loops.ingest import Ingester
 from api.loops.receive import Receiver
 from api.loops.reconcile import Reconciler
 from api.loops.serve import StoreServer
+from api.loops.summarise import Summariser
 from api.loops.wake import DispatchWaker
 
 Step = Callable[[], Awaitable[None]]
@@ -47,7 +48,7 @@ def _ingest(context: Context, _: Hints) -> list[Step]:
 
 
 def _reconcile(context: Context, hints: Hints) -> list[Step]:
-    return [Reconciler(context, hints).step, Housekeeper(context).step]
+    return [Reconciler(context, hints).step, Housekeeper(context).step, Summariser(context).step]
 
 
 PARTS: Mapping[str, Callable[[Context, Hints], list[Step]]] = {

@@ -32,7 +32,7 @@ Names = Annotated[
 Since = Annotated[int, Query(ge=-1, le=10_000_000, description="Only steps after this one.")]
 MaxPoints = Annotated[
     int | None,
-    Query(ge=3, le=100_000, description=f"Points per curve (LTTB); JSON only, default {_POINTS}."),
+    Query(ge=3, le=100_000, description=f"Points per curve at most; JSON only, default {_POINTS}."),
 ]
 
 
@@ -73,7 +73,11 @@ async def get_metrics(
     wanted: Annotated[Wish, Depends(wish)],
     if_none_match: IfNoneMatch = None,
 ) -> Response:
-    """Curves as JSON, thinned for drawing, or the whole table as CSV or Parquet. Without news, a 304."""
+    """Curves as JSON, thinned for drawing, or the whole table as CSV or Parquet. Without news, a 304.
+
+    A curve of more than `max_points` is shown by the lowest and the highest value in each of equally wide
+    ranges of steps. A range that held NaN or an infinity keeps one null.
+    """
     async with shared.context.database.read() as session:
         job = await jobs.get(session, caller.project_id, job_id)
         headers = {"etag": f'W/"{job.event_count}"', "cache-control": "private, no-cache"}

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-import math
-from array import array
 from collections.abc import AsyncIterator, Collection, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,54 +13,50 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from api.db import Database
 from api.jobs.models import Job
 from api.metrics import repository
-from api.metrics.downsample import thin
-from api.metrics.repository import StepMetrics
+from api.metrics.blocks import cover, size_for
+from api.metrics.curves import Curves
 from api.metrics.schemas import MetricsPage
+from api.metrics.steps import StepMetrics
 
 _COLUMNS = ("step", "time", "attempt")
-
-
-@dataclass(slots=True)
-class Curve:
-    """Points of one metric; 16 bytes each, so that a long run of many metrics fits in memory."""
-
-    steps: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
-    non_finite: dict[str, str] = field(default_factory=dict)
-
-    def add(self, row: StepMetrics, name: str) -> None:
-        value = row.values[name]
-        self.steps.append(row.step)
-        self.values.append(math.nan if value is None else value)
-        if name in row.non_finite:
-            self.non_finite[str(row.step)] = row.non_finite[name]
-
-    def shown(self, most: int) -> dict[str, Any]:
-        """The curve by at most `most` points."""
-        kept = thin(self.steps, self.values, most)
-        steps = [self.steps[index] for index in kept]
-        values = [None if math.isnan(self.values[index]) else self.values[index] for index in kept]
-        marks = {str(step): self.non_finite[str(step)] for step in steps if str(step) in self.non_finite}
-        return {"steps": steps, "values": values, "non_finite": marks}
+_BATCH = 1000
 
 
 async def curves(
     session: AsyncSession, job: Job, names: Collection[str], *, since_step: int, max_points: int
 ) -> dict[str, Any]:
     """A MetricsPage as plain values. Nothing is read when there can be nothing new."""
-    found: dict[str, Curve] = {}
+    found = Curves(names)
     if since_step < job.step or job.step == 0:
-        async for row in repository.steps(session, job.id, since_step=since_step):
-            for name in row.values.keys() & names if names else row.values:
-                found.setdefault(name, Curve()).add(row, name)
-    last = max((curve.steps[-1] for curve in found.values()), default=since_step)
-    series = await asyncio.to_thread(_shown, found, max_points)
-    page = MetricsPage(job_id=job.id, since_step=since_step, last_step=last, series={})
-    return page.model_dump() | {"series": series}
+        await _read(session, job, found, since_step=since_step, max_points=max_points)
+    page = MetricsPage(job_id=job.id, since_step=since_step, last_step=found.last_step(since_step), series={})
+    return page.model_dump() | {"series": await asyncio.to_thread(found.shown, max_points)}
 
 
-def _shown(found: dict[str, Curve], max_points: int) -> dict[str, Any]:
-    return {name: found[name].shown(max_points) for name in sorted(found)}
+async def _read(session: AsyncSession, job: Job, found: Curves, *, since_step: int, max_points: int) -> None:
+    """Reads blocks as coarse as `max_points` allows, and step by step what no block covers."""
+    size = size_for(job.step - since_step, max_points)
+    if size == 1 or since_step >= job.summarised:
+        await _read_steps(session, job, found, since_step=since_step)
+        return
+    for part, start, stop in cover(since_step + 1, job.summarised, size):
+        if part == 1:
+            await _read_steps(session, job, found, since_step=start - 1, before=stop)
+        else:
+            found.add_blocks(await repository.blocks(session, job.id, part, start=start, before=stop))
+    await _read_steps(session, job, found, since_step=max(since_step, job.summarised - 1))
+
+
+async def _read_steps(
+    session: AsyncSession, job: Job, found: Curves, *, since_step: int, before: int | None = None
+) -> None:
+    rows: list[StepMetrics] = []
+    async for row in repository.steps(session, job.id, since_step=since_step, before=before):
+        rows.append(row)
+        if len(rows) == _BATCH:
+            found.add_steps(rows)
+            rows = []
+    found.add_steps(rows)
 
 
 def columns_of(job: Job, names: Collection[str]) -> list[str]:
