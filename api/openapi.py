@@ -20,6 +20,15 @@ JOB_DOCUMENT: dict[str, Any] = {
 }
 """A body that the endpoint reads itself, because it may be YAML."""
 
+_PATCH = {"schema": {"type": "object"}, "example": {"seed": 2, "optimiser": {"learning_rate": 1e-4}}}
+JOB_CHANGES: dict[str, Any] = {
+    "requestBody": {
+        "required": False,
+        "content": {"application/json": _PATCH, "application/merge-patch+json": _PATCH},
+    }
+}
+"""A body that the endpoint reads itself, because it may be left out."""
+
 _PROBLEM = {
     "type": "object",
     "description": "RFC 9457, and beside it `error` in the shape that the OpenAI SDK reads.",

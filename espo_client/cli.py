@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from espo_client.commands import data, jobs, local, results
+from espo_client.commands import control, data, jobs, local, results
 from espo_client.console import ErrorsInWords
 
 JOBS, RESULTS, DATA, LOCAL = "Jobs", "Results", "Data and catalogues", "Local service"
@@ -28,7 +28,11 @@ app.command("validate", rich_help_panel=JOBS)(jobs.validate)
 app.command("watch", rich_help_panel=JOBS)(jobs.follow)
 app.command("jobs", rich_help_panel=JOBS)(jobs.jobs)
 app.command("show", rich_help_panel=JOBS)(jobs.show)
-app.command("cancel", rich_help_panel=JOBS)(jobs.cancel)
+app.command("cancel", rich_help_panel=JOBS)(control.cancel)
+app.command("pause", rich_help_panel=JOBS)(control.pause)
+app.command("resume", rich_help_panel=JOBS)(control.resume)
+app.command("retry", rich_help_panel=JOBS)(control.retry)
+app.command("clone", rich_help_panel=JOBS)(control.clone)
 
 app.command("metrics", rich_help_panel=RESULTS)(results.metrics)
 app.command("plot", rich_help_panel=RESULTS)(results.plot)

@@ -79,11 +79,7 @@ class EspoClient:
 
     def submit(self, spec: Spec, *, idempotency_key: str | None = None) -> JobDetail:
         """The new job. Sent again when the answer is lost, safely: the key makes the service see it once."""
-        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
-        response = self._transport.request(
-            "POST", "/v1/jobs", json=_document(spec), headers=headers, is_repeatable=True
-        )
-        return JobDetail.model_validate_json(response.content)
+        return self._make("/v1/jobs", _document(spec), idempotency_key)
 
     def validate(self, spec: Spec) -> Validation:
         """The resolved job and an estimate of what it needs; nothing is stored."""
@@ -102,7 +98,33 @@ class EspoClient:
 
     def cancel(self, job_id: str) -> JobDetail:
         """The job, which ends within seconds; cancelling twice is the same as once."""
-        response = self._transport.request("POST", f"/v1/jobs/{job_id}/cancel", is_repeatable=True)
+        return self._wish(job_id, "cancel")
+
+    def pause(self, job_id: str) -> JobDetail:
+        """The job, which saves its last step and then rests; pausing twice is the same as once."""
+        return self._wish(job_id, "pause")
+
+    def resume(self, job_id: str) -> JobDetail:
+        """The job, which goes on exactly where it was paused; resuming twice is the same as once."""
+        return self._wish(job_id, "resume")
+
+    def retry(self, job_id: str) -> JobDetail:
+        """The job, failed or cancelled, which goes on from its newest checkpoint with all its attempts."""
+        return self._wish(job_id, "retry")
+
+    def clone(
+        self, job_id: str, changes: dict[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> JobDetail:
+        """A new job of the same document with changes, a JSON merge patch such as `{"seed": 2}`."""
+        return self._make(f"/v1/jobs/{job_id}/clone", changes or {}, idempotency_key)
+
+    def _wish(self, job_id: str, wish: str) -> JobDetail:
+        response = self._transport.request("POST", f"/v1/jobs/{job_id}/{wish}", is_repeatable=True)
+        return JobDetail.model_validate_json(response.content)
+
+    def _make(self, path: str, document: dict[str, Any], idempotency_key: str | None) -> JobDetail:
+        headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
+        response = self._transport.request("POST", path, json=document, headers=headers, is_repeatable=True)
         return JobDetail.model_validate_json(response.content)
 
     # What a run reports

@@ -1,7 +1,8 @@
 """JobSpec, the whole job in one typed document; JobStatus and its transition table.
 
 queued -> running -> succeeded | failed | cancelled, with `paused` between `running` and `queued`. What the
-user wants (`Desired`) is kept apart from what is (`JobStatus`).
+user wants (`Desired`) is kept apart from what is (`JobStatus`). A job that failed or was cancelled is over
+until its user retries it.
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ class JobStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return not TRANSITIONS[self]
+        """Whether it stays so unless its user retries it."""
+        return self in _TERMINAL
 
 
 class Desired(StrEnum):
@@ -94,9 +96,11 @@ TRANSITIONS: dict[JobStatus, frozenset[JobStatus]] = {
     ),
     JobStatus.PAUSED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
     JobStatus.SUCCEEDED: frozenset(),
-    JobStatus.FAILED: frozenset(),
-    JobStatus.CANCELLED: frozenset(),
+    # A retry goes on from the newest checkpoint.
+    JobStatus.FAILED: frozenset({JobStatus.QUEUED}),
+    JobStatus.CANCELLED: frozenset({JobStatus.QUEUED}),
 }
+_TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class FailureCode(StrEnum):

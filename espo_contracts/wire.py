@@ -2,8 +2,11 @@
 
 Redis is transport and may lose everything at any time. The API side owns the keys of an attempt: it opens
 them before the hint, opens them again when Redis lost them, and deletes them at the end. A worker only ever
-appends to a stream that exists, so a stale worker can leave nothing behind. After the end of a job its
+appends to a stream that exists, so a stale worker can leave nothing behind. After the end of an attempt its
 hash and claim stay for an hour, as an order to stop for whoever comes late.
+
+A claim may be lost with the rest. So an attempt is opened again only where a worker is known to have it, and
+then nobody else may claim it; one that may or may not be in somebody's hands is replaced by the next.
 
 | key | type | written by | holds |
 |---|---|---|---|
@@ -16,6 +19,7 @@ hash and claim stay for an hour, as an order to stop for whoever comes late.
 | espo:uploads | hash | worker, API | field `{job}:{attempt}:{step}` -> Upload |
 | espo:requests:{place} | list, expires | receiver | ChunkRequests; place is `store` or an upload's field |
 | espo:chunks:{transfer} | list, expires | sender | chunk frames of one transfer |
+| espo:loops:{process} | string, expires | API | age of the last good round of each loop of a process |
 | espo:nudge | channel | API | id of a job that has something new |
 """
 
@@ -82,6 +86,10 @@ def worker_key(worker: str) -> str:
     return f"espo:worker:{worker}"
 
 
+def loops_key(process: str) -> str:
+    return f"espo:loops:{process}"
+
+
 def upload_field(job: str, attempt: int, step: int) -> str:
     return f"{job}:{attempt}:{step}"
 
@@ -120,6 +128,8 @@ class Assignment(Record):
     committed: int
     """Last seq of this attempt that is in the database."""
     opened: str
+    is_taken: bool = False
+    """A worker has been seen with it: whoever finds a hint of it now comes late, claim or no claim."""
     resume: StoredFiles | None = None
     """Checkpoint to continue from, with its training state."""
     data: FileEntry | None = None
@@ -151,6 +161,8 @@ class Beat(Record):
     progressed_seconds_ago: float
     device: str
     memory_bytes: int
+    spool_bytes: int = 0
+    """Of events on the worker's disk: those not yet committed, and the last few MiB."""
 
 
 class Presence(Record):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,8 @@ class RunInputs:
     """Checkpoint with training state to continue from."""
     world: World = ALONE
     """The ranks that run it together, each with the same inputs."""
+    must_stop: Callable[[], bool] = bool
+    """Asked after each step, of the first rank: whether to save and end here."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -43,18 +43,26 @@ class Trainer:
         self._inputs, self._spec, self._world = inputs, inputs.spec, inputs.world
         self._emit = emit if inputs.world.is_first else _tell_nobody
 
-    def run(self) -> None:
-        """Trains to the last step.
+    def run(self) -> int:
+        """Trains to the last step, or until it must stop; the number of the last step that is done and saved.
 
         Raises:
             EspoError: the run cannot go on; the error says why and what to do.
         """
         run = self._start()
         with run.rollouts.running(run.steps_done):
-            for step in range(run.steps_done + 1, self._spec.schedule.steps + 1):
-                self._step(run, step)
+            is_over = self._is_over(run.steps_done)
+            while not is_over:
+                is_over = self._step(run, run.steps_done + 1)
+        return run.steps_done
 
-    def _step(self, run: Run, step: int) -> None:
+    def _is_over(self, step: int) -> bool:
+        """Whether the run ends after this step; every rank learns what the first is told."""
+        must_stop = self._world.is_first and self._inputs.must_stop()
+        return step == self._spec.schedule.steps or bool(self._world.gathered(must_stop)[0])
+
+    def _step(self, run: Run, step: int) -> bool:
+        """Whether the run ends with it, which then is saved."""
         seed_everything(self._spec.seed, "step", step, *self._world.purpose)
         watch = Stopwatch()
         gathered = self._gather(run, step)
@@ -67,7 +75,11 @@ class Trainer:
         metrics |= turn.metrics() | learned | resource_metrics(gathered, watch, run.policy.device)
         metrics |= run.rollouts.metrics()
         self._report(run, turn, metrics)
-        self._save_if_due(run, step, metrics)
+        is_over, every = self._is_over(step), self._spec.schedule.checkpoint_every
+        if is_over or (every and step % every == 0):
+            self._save(run, step, metrics)
+        run.steps_done = step
+        return is_over
 
     def _start(self) -> Run:
         run = prepare_run(self._inputs)
@@ -120,10 +132,7 @@ class Trainer:
             self._emit(sample)
         self._emit(finite(turn.step, metrics))
 
-    def _save_if_due(self, run: Run, step: int, metrics: dict[str, float]) -> None:
-        every, is_last = self._spec.schedule.checkpoint_every, step == self._spec.schedule.steps
-        if not is_last and (not every or step % every):
-            return
+    def _save(self, run: Run, step: int, metrics: dict[str, float]) -> None:
         ahead = run.rollouts.state(step)
         state = TrainingState(step=step, seed=self._spec.seed, sampler=ahead.sampler, pending=ahead.pending)
         tensors = gathered_tensors(run.tensors() | ahead.tensors, self._world)

@@ -8,7 +8,7 @@ from espo_contracts.events import Record
 from espo_contracts.job import JobSpec
 
 # Files in the folder of the ranks.
-ORDER, EVENTS, LAST_WORDS = "order.json", "events", "failed-{rank}.json"
+ORDER, EVENTS, END, LAST_WORDS = "order.json", "events", "end.json", "failed-{rank}.json"
 
 
 class RunOrder(Record):
@@ -20,3 +20,8 @@ class RunOrder(Record):
     model: Path | None = None
     data_file: Path | None = None
     resume: Path | None = None
+
+    @property
+    def stop_file(self) -> Path:
+        """Once it is there the run is to save after the step that it is in, and to end."""
+        return self.work_dir / "stop"

@@ -1,7 +1,7 @@
 """One of the processes of a run on several devices: `python -m worker.rank <folder>`, started by torchrun.
 
-The folder holds the order; the first rank tells its events to the named pipe in it. One that fails leaves its
-last words there.
+The folder holds the order; the first rank tells its events to the named pipe in it, and leaves how the run
+ended. One that fails leaves its last words there.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from espo_contracts.events import Event, Failed
+from espo_contracts.events import Event, Failed, Finished
 from worker.child import Teller, die_with_parent
-from worker.order import EVENTS, LAST_WORDS, ORDER, RunOrder
+from worker.order import END, EVENTS, LAST_WORDS, ORDER, RunOrder
 
 
 def main(folder: Path) -> int:
@@ -31,13 +31,19 @@ def main(folder: Path) -> int:
     with ExitStack() as stack:
         emit = _nothing if rank else _teller(stack, folder)
         end = train(order, emit)
-    if not isinstance(end, Failed):
-        return 0
-    words = folder / LAST_WORDS.format(rank=rank)
-    partial = words.with_suffix(".partial")
+    if isinstance(end, Failed):
+        _leave(folder / LAST_WORDS.format(rank=rank), end)
+        return 1
+    if rank == 0:
+        _leave(folder / END, end)
+    return 0
+
+
+def _leave(path: Path, end: Finished | Failed) -> None:
+    """Writes how the rank ended into a file, which is there whole or not at all."""
+    partial = path.with_suffix(".partial")
     partial.write_text(end.model_dump_json())
-    partial.rename(words)
-    return 1
+    partial.rename(path)
 
 
 def _teller(stack: ExitStack, folder: Path) -> Callable[[Event], None]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from espo_contracts.events import Failed, Finished
 from espo_core.distributed.launch import run_ranks
 from worker import machine
-from worker.order import EVENTS, LAST_WORDS, ORDER, RunOrder
+from worker.order import END, EVENTS, LAST_WORDS, ORDER, RunOrder
 from worker.verdict import explain_ranks
 
 RANK = "worker.rank"
@@ -33,7 +33,7 @@ def train_together(
     with _relayed(folder / EVENTS, tell_line):
         exits = run_ranks(ranks, module, [str(folder)], folder=folder)
     if not exits:
-        return Finished(step=order.spec.schedule.steps)
+        return Finished.model_validate_json((folder / END).read_bytes())
     return explain_ranks(
         exits,
         list(_last_words(folder, ranks)),

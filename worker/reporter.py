@@ -33,6 +33,8 @@ LOST_SECONDS = 60.0
 _OUTAGE_SECONDS = 0.5
 _FULL_DISK_SECONDS = 1.0
 
+_WISHES = {Desired.PAUSE: Wish.PAUSE, Desired.CANCEL: Wish.CANCEL}
+
 log = logging.getLogger(__name__)
 
 
@@ -75,6 +77,11 @@ class Reporter:
     def committed(self) -> int:
         """Events up to this seq are in the database."""
         return self._control.committed
+
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes of events on this disk."""
+        return self._spool.size
 
     def report(self, event: Event) -> int:
         """Number the event and put it on disk; its seq. A full disk is waited out: nothing is dropped."""
@@ -146,10 +153,10 @@ class Reporter:
         if control.attempt > self._control.attempt:
             return self._wishes.add(Wish.FENCE)
         self._follow(control)
-        if control.desired is Desired.CANCEL:
-            self._wishes.add(Wish.CANCEL)
         if not control.has_stream:
             self._wishes.add(Wish.FENCE)
+        elif control.desired in _WISHES:
+            self._wishes.add(_WISHES[control.desired])
         return None
 
     def _follow(self, control: Control) -> None:

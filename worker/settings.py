@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     """Name of this machine among the workers; several workers of one machine get a number after it."""
     worker_spare: bool = True
     """Keep a warm run process (300 MB) while another runs: after a crash the next begins at once."""
+    worker_stop_seconds: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+    """What a run that is paused, or whose worker is told to stop, has to finish its step, to save and to send
+    what it saved; then it ends from its last checkpoint. Whoever stops the worker must wait 15 s longer."""
     worker_cache_bytes: Annotated[int, Field(ge=0)] = 20 << 30
     """Data files and checkpoints that came from the store are kept up to this size."""
 

@@ -44,6 +44,12 @@ class Spool:
         self._file: BinaryIO | None = None
         self.last_seq = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        with self._lock:
+            return sum(segment.size for segment in self._segments)
+
     def append(self, line: bytes) -> None:
         """Add the line of the next number.
 

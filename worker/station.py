@@ -70,6 +70,7 @@ class Station:
             sources=sources,
             nursery=Nursery(child_environment(allow_hub=settings.allow_hub)),
             keeps_spare=settings.worker_spare,
+            stop_seconds=settings.worker_stop_seconds,
             shutting_down=threading.Event(),
         )
 
@@ -98,7 +99,7 @@ class Station:
             log.info("%s attempt %d has ended here", hint.job, hint.attempt)
 
     def hand_back(self) -> None:
-        """Begin to stop: the run, if there is one, ends and goes on elsewhere from its last checkpoint."""
+        """Begin to stop: the run, if there is one, saves and ends, and goes on elsewhere."""
         self._site.shutting_down.set()
         wishes = self._wishes
         if wishes is not None:
@@ -142,7 +143,8 @@ def claim(client: Redis, hint: Hint, worker: str) -> Assignment | None:
         return None
     assignment = Assignment.from_hash(fields)
     is_wanted = assignment.attempt == hint.attempt and assignment.desired is Desired.RUN
-    return assignment if is_wanted else None
+    # The claim of whoever has it may be lost: with Redis's data, or by its age.
+    return assignment if is_wanted and not assignment.is_taken else None
 
 
 def _claim_name(folder: Path, name: str) -> tuple[IO[bytes], str]:

@@ -7,11 +7,13 @@ event is in the database, because its spool would not outlive it.
 
 from __future__ import annotations
 
+import logging
 import shutil
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from redis import Redis
 
@@ -36,7 +38,15 @@ HAND_BACK_SECONDS = 5.0
 """How long a worker that is told to stop waits for its last event to be taken."""
 _WATCH_SECONDS = 0.05
 
+log = logging.getLogger(__name__)
+
 End = Finished | Failed
+# The end of a run that others wanted to end.
+_OUTCOMES: dict[Wish, Literal["handed_back", "paused", "cancelled"]] = {
+    Wish.HAND_BACK: "handed_back",
+    Wish.PAUSE: "paused",
+    Wish.CANCEL: "cancelled",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +60,8 @@ class Site:
     sources: Sources
     nursery: Nursery
     keeps_spare: bool
+    stop_seconds: float
+    """What a run that must make room has to save itself and to send what it saved."""
     shutting_down: threading.Event
 
 
@@ -113,6 +125,7 @@ class Supervisor:
         self._pid = process.pid
         process.begin(order, self._on_event)
         is_late = not self._watch(process)
+        self._let_save(process, order)
         process.terminate(GRACE_SECONDS)
         self._site.nursery.refill()
         if is_late:
@@ -131,6 +144,24 @@ class Supervisor:
                 return False
         return True
 
+    def _let_save(self, process: RunProcess, order: RunOrder) -> None:
+        """Wait until a run that must make room has ended itself with a checkpoint; not for one that has none
+        of its own steps to save, and no longer than there is time."""
+        if self._wishes.wish not in {Wish.HAND_BACK, Wish.PAUSE} or not self._has_progressed:
+            return
+        try:
+            order.stop_file.touch()
+        except OSError as error:
+            log.warning("the run cannot be told to save (%s)", error)
+            return
+        while process.returncode is None and not self._must_hurry():
+            self._wishes.abort.wait(_WATCH_SECONDS)
+            self._tidy()
+
+    def _must_hurry(self) -> bool:
+        """Whether nothing more is waited for."""
+        return self._wishes.abort.is_set() or self._wishes.age_seconds > self._site.stop_seconds
+
     def _explained(self, process: RunProcess, *, was_out_of_memory: bool) -> End:
         if isinstance(self._told_end, Finished):
             return self._told_end
@@ -145,18 +176,31 @@ class Supervisor:
 
     def _deliver(self, end: End) -> None:
         """Store what is worth it, tell the end, and wait until it is known."""
-        if not (isinstance(end, Failed) and end.is_retryable):
+        is_whole = False
+        if not (isinstance(end, Failed) and end.is_retryable) or self._wishes.stop.is_set():
             # What a retry would compute again need not hold the retry up.
-            self._finish_uploads()
+            is_whole = self._finish_uploads()
         self._uploads.abort()
         if self._wishes.wish is Wish.FENCE:
             return
-        self._reporter.report(self._wished() or end)
+        self._reporter.report(self._last_word(end, is_whole=is_whole))
         self._wait_until_known()
 
-    def _finish_uploads(self) -> None:
-        while not self._uploads.finish(_WATCH_SECONDS) and not self._wishes.stop.is_set():
+    def _finish_uploads(self) -> bool:
+        """Whether every checkpoint was stored."""
+        while not (is_done := self._uploads.finish(_WATCH_SECONDS)) and not self._must_hurry():
             self._tidy()
+        return is_done
+
+    def _last_word(self, end: End, *, is_whole: bool) -> End:
+        """The end as others have asked for it, unless the run came to its own before."""
+        wish = self._wishes.wish
+        if wish is None:
+            return end
+        is_own = not end.is_retryable if isinstance(end, Failed) else is_whole and end.outcome == "succeeded"
+        if is_own and wish is not Wish.CANCEL:
+            return end
+        return Finished(outcome=_OUTCOMES[wish], step=self._step)
 
     def _wait_until_known(self) -> None:
         left_seconds = HAND_BACK_SECONDS
@@ -170,14 +214,6 @@ class Supervisor:
         for freight in self._uploads.forget(self._reporter.committed):
             self._site.sources.cache.adopt(freight.folder, freight.checkpoint.files)
             shutil.rmtree(freight.folder, ignore_errors=True)
-
-    def _wished(self) -> Finished | None:
-        """The end that others have asked for."""
-        if self._wishes.wish is Wish.CANCEL:
-            return Finished(outcome="cancelled", step=self._step)
-        if self._wishes.wish is Wish.HAND_BACK:
-            return Finished(outcome="handed_back", step=self._step)
-        return None
 
     def _on_event(self, event: Event) -> None:
         """In the thread that listens to the run."""
@@ -202,6 +238,7 @@ class Supervisor:
             progressed_seconds_ago=time.monotonic() - self._progressed_at,
             device=machine.device_name(self._site.device),
             memory_bytes=self._memory_bytes() if self._pid else 0,
+            spool_bytes=self._reporter.spool_bytes,
         )
 
     def _memory_bytes(self) -> int:

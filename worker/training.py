@@ -19,11 +19,16 @@ _MESSAGE_CHARACTERS = 4000
 
 def train(order: RunOrder, emit: Callable[[Event], None]) -> Finished | Failed:
     """How the run of this order ended; its events have been told to `emit`."""
-    failed = explained(lambda: _run(order, emit))
-    return failed or Finished(step=order.spec.schedule.steps)
+    steps: list[int] = []
+    failed = explained(lambda: steps.append(_run(order, emit)))
+    if failed is not None:
+        return failed
+    is_done = steps[0] == order.spec.schedule.steps
+    return Finished(outcome="succeeded" if is_done else "handed_back", step=steps[0])
 
 
-def _run(order: RunOrder, emit: Callable[[Event], None]) -> None:
+def _run(order: RunOrder, emit: Callable[[Event], None]) -> int:
+    """Steps done, this time and before."""
     with joined_world(order.spec.resources) as world:
         inputs = RunInputs(
             spec=order.spec,
@@ -32,8 +37,9 @@ def _run(order: RunOrder, emit: Callable[[Event], None]) -> None:
             data_file=order.data_file,
             resume=order.resume,
             world=world,
+            must_stop=order.stop_file.exists,
         )
-        Trainer(inputs, emit).run()
+        return Trainer(inputs, emit).run()
 
 
 def explained(work: Callable[[], None]) -> Failed | None:

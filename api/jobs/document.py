@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import yaml
 from fastapi import Depends, Header, Request
 
-from api.errors import Code, DomainError
+from api.errors import Code, DomainError, invalid
 from espo_contracts.yaml_document import parse_yaml
 
 _JSON = {"application/json", ""}
@@ -27,18 +27,18 @@ class Submission:
     idempotency_key: str | None
 
 
-async def read_submission(
-    request: Request,
-    idempotency_key: Annotated[
-        str | None,
-        Header(
-            min_length=1,
-            max_length=255,
-            pattern=r"^[\x21-\x7e]+$",
-            description="Sent again within 24 hours with the same body, it gives the first answer again.",
-        ),
-    ] = None,
-) -> Submission:
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\x21-\x7e]+$",
+        description="Sent again within 24 hours with the same body, it gives the first answer again.",
+    ),
+]
+
+
+async def read_submission(request: Request, idempotency_key: IdempotencyKey = None) -> Submission:
     """The request's document.
 
     Raises:
@@ -50,7 +50,24 @@ async def read_submission(
     return Submission(document=document, body_sha256=digest, idempotency_key=idempotency_key)
 
 
+async def read_changes(request: Request, job_id: str, idempotency_key: IdempotencyKey = None) -> Submission:
+    """What is to be different in a copy of a job; nothing where there is no body.
+
+    Raises:
+        DomainError: another media type, or not an object.
+    """
+    body = await request.body()
+    media_type = request.headers.get("content-type", "").replace("merge-patch+json", "json")
+    changes = parse_document(body, media_type) if body else {}
+    if not isinstance(changes, dict):
+        raise invalid("body", 'the changes must be an object, such as {"seed": 2}')
+    # The same changes of another job are another submission.
+    digest = hashlib.sha256(job_id.encode() + b"\n" + body).hexdigest()
+    return Submission(document=changes, body_sha256=digest, idempotency_key=idempotency_key)
+
+
 Submitted = Annotated[Submission, Depends(read_submission)]
+Changes = Annotated[Submission, Depends(read_changes)]
 
 
 def parse_document(body: bytes, content_type: str) -> Any:

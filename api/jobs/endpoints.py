@@ -1,18 +1,21 @@
-"""`/v1/jobs`: submit, validate, list, get, cancel."""
+"""`/v1/jobs`: submit, validate, list, get; cancel, pause, resume, retry, clone."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.dependencies import Reader, ReadSession, Shared, Writer, WriteSession, announce_after_commit
-from api.jobs import service
-from api.jobs.document import Submitted
+from api.jobs import control, service
+from api.jobs.document import Changes, Submitted
+from api.jobs.models import Job
 from api.jobs.prepare import Checker
 from api.jobs.schemas import JobFilter, JobObject, JobSummary, Validation, job_filter
-from api.openapi import JOB_DOCUMENT
+from api.openapi import JOB_CHANGES, JOB_DOCUMENT
 from api.pages import After, Limit, Page
+from api.resources import Resources
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -39,11 +42,7 @@ async def submit_job(
 ) -> JobObject:
     """Submits a job. With an `Idempotency-Key` it is safe to send again."""
     job, is_new = await service.submit(checker, submission)
-    if is_new:
-        announce_after_commit(checker.session, job)
-    response.headers["location"] = f"/v1/jobs/{job.id}"
-    response.headers["idempotent-replayed"] = str(not is_new).lower()
-    return await service.shown(checker.session, job, shared.context)
+    return await _made(job, checker, shared, response, is_new=is_new)
 
 
 @router.post("/validate", openapi_extra=JOB_DOCUMENT)
@@ -76,6 +75,60 @@ async def get_job(job_id: str, caller: Reader, session: ReadSession, shared: Sha
 @router.post("/{job_id}/cancel")
 async def cancel_job(job_id: str, caller: Writer, session: WriteSession, shared: Shared) -> JobObject:
     """Cancels a job: a waiting one at once, a running one within a second or two. Safe to repeat."""
-    job = await service.cancel(session, caller.project_id, job_id)
+    return await _changed(await control.cancel(session, caller.project_id, job_id), session, shared)
+
+
+@router.post("/{job_id}/pause")
+async def pause_job(job_id: str, caller: Writer, session: WriteSession, shared: Shared) -> JobObject:
+    """Pauses a job: a waiting one at once, a running one once it has saved its last step. Safe to repeat."""
+    return await _changed(await control.pause(session, caller.project_id, job_id), session, shared)
+
+
+@router.post("/{job_id}/resume")
+async def resume_job(job_id: str, caller: Writer, session: WriteSession, shared: Shared) -> JobObject:
+    """Has a paused job wait for a worker, which goes on exactly where it stopped. Safe to repeat."""
+    return await _changed(await control.resume(session, caller.project_id, job_id), session, shared)
+
+
+@router.post("/{job_id}/retry")
+async def retry_job(job_id: str, caller: Writer, session: WriteSession, shared: Shared) -> JobObject:
+    """Has a job that failed or was cancelled go on from its newest checkpoint, with all its attempts anew.
+
+    Safe to repeat.
+    """
+    attempts = shared.settings.max_attempts
+    job = await control.retry(session, caller.project_id, job_id, attempts=attempts)
+    return await _changed(job, session, shared)
+
+
+@router.post("/{job_id}/clone", status_code=201, openapi_extra=JOB_CHANGES)
+async def clone_job(
+    job_id: str,
+    checker: Annotated[Checker, Depends(submission_checker, scope="function")],
+    changes: Changes,
+    shared: Shared,
+    response: Response,
+) -> JobObject:
+    """Submits the same job again, with the body's changes: a JSON merge patch (RFC 7396) of its document.
+
+    With an `Idempotency-Key` it is safe to send again.
+    """
+    job, is_new = await control.clone(checker, job_id, changes)
+    return await _made(job, checker, shared, response, is_new=is_new)
+
+
+async def _made(
+    job: Job, checker: Checker, shared: Resources, response: Response, *, is_new: bool
+) -> JobObject:
+    """The answer to a submission."""
+    if is_new:
+        announce_after_commit(checker.session, job)
+    response.headers["location"] = f"/v1/jobs/{job.id}"
+    response.headers["idempotent-replayed"] = str(not is_new).lower()
+    return await service.shown(checker.session, job, shared.context)
+
+
+async def _changed(job: Job, session: AsyncSession, shared: Resources) -> JobObject:
+    """The answer to a wish."""
     announce_after_commit(session, job)
     return await service.shown(session, job, shared.context)

@@ -17,10 +17,14 @@ from api.events.models import JobEvent
 from api.jobs.models import Attempt, Job
 from espo_contracts.job import TRANSITIONS, Desired, JobStatus
 
-Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost"]
+Outcome = Literal["succeeded", "failed", "cancelled", "paused", "handed_back", "lost", "replaced"]
 
-# Where a job comes to rest when its attempt ended in trouble but the user had already asked it to stop.
+# Where a job comes to rest when its attempt ended but the user had already asked it to stop.
 _RESTS = {Desired.CANCEL: JobStatus.CANCELLED, Desired.PAUSE: JobStatus.PAUSED}
+# What a running job is about to become, in words.
+_UNDER_WAY = {Desired.CANCEL: " and about to be cancelled", Desired.PAUSE: " and about to be paused"}
+# Ends that are no failure of the job, and use up none of its attempts.
+_UNBLAMED: frozenset[Outcome] = frozenset({"paused", "handed_back", "replaced"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +39,9 @@ class IllegalTransitionError(Exception):
     """The job cannot go from its status to the wanted one."""
 
     def __init__(self, job: Job, wanted: JobStatus) -> None:
-        super().__init__(f"job {job.id} is {job.status} and cannot become {wanted}")
-        self.job_id = job.id
-        self.status = JobStatus(job.status)
-        self.wanted = wanted
+        wish = _wish_of(job)
+        self.state = f"{job.status}{_UNDER_WAY.get(wish, '') if wish else ''}"
+        super().__init__(f"job {job.id} is {self.state} and cannot become {wanted}")
 
 
 async def lock_job(session: AsyncSession, job_id: str) -> Job | None:
@@ -64,16 +67,80 @@ async def request_cancel(session: AsyncSession, job: Job, cause: Cause) -> None:
     Raises:
         IllegalTransitionError: the job has succeeded or failed.
     """
-    if job.status == JobStatus.CANCELLED or job.desired == Desired.CANCEL:
+    status = JobStatus(job.status)
+    if status is JobStatus.CANCELLED:
         return
-    if JobStatus(job.status).is_terminal:
+    if status.is_terminal:
         raise IllegalTransitionError(job, JobStatus.CANCELLED)
-    job.desired = Desired.CANCEL.value
+    await _request_stop(session, job, Desired.CANCEL, cause)
+
+
+async def request_pause(session: AsyncSession, job: Job, cause: Cause) -> None:
+    """Pauses at once what waits; leaves the wish for a run, whose worker saves and ends it. Idempotent.
+
+    Raises:
+        IllegalTransitionError: the job is over, or about to be cancelled.
+    """
+    status = JobStatus(job.status)
+    if status is JobStatus.PAUSED:
+        return
+    if status.is_terminal or _wish_of(job) is Desired.CANCEL:
+        raise IllegalTransitionError(job, JobStatus.PAUSED)
+    await _request_stop(session, job, Desired.PAUSE, cause)
+
+
+def request_resume(session: AsyncSession, job: Job, cause: Cause) -> None:
+    """Makes a paused job wait for its next attempt; takes a pause back that is not done yet. Idempotent:
+    nothing happens to a job that waits or runs anyway.
+
+    Raises:
+        IllegalTransitionError: the job is over, or about to be cancelled.
+    """
+    status = JobStatus(job.status)
+    if status.is_terminal or _wish_of(job) is Desired.CANCEL:
+        raise IllegalTransitionError(job, JobStatus.QUEUED)
+    if job.desired == Desired.RUN:
+        return
+    job.desired = Desired.RUN.value
+    if status is JobStatus.RUNNING:
+        log_state(session, job, cause, previous=status)
+        return
+    # Whoever resumes wants one more, also after failures before the pause.
+    job.max_attempts = max(job.max_attempts, job.attempt + 1)
+    move(session, job, JobStatus.QUEUED, cause)
+
+
+def request_retry(session: AsyncSession, job: Job, cause: Cause, *, attempts: int) -> None:
+    """Makes a job that failed or was cancelled wait again, with so many attempts to come; the next one goes
+    on from its newest checkpoint. Idempotent: nothing happens to a job that waits or runs already.
+
+    Raises:
+        IllegalTransitionError: the job has succeeded, or is paused, or about to be paused or cancelled.
+    """
+    status = JobStatus(job.status)
+    if status in {JobStatus.QUEUED, JobStatus.RUNNING} and job.desired == Desired.RUN:
+        return
+    if status not in {JobStatus.FAILED, JobStatus.CANCELLED}:
+        raise IllegalTransitionError(job, JobStatus.QUEUED)
+    job.desired, job.error, job.finished_at = Desired.RUN.value, None, None
+    job.max_attempts = job.attempt + attempts
+    move(session, job, JobStatus.QUEUED, cause)
+
+
+def _wish_of(job: Job) -> Desired | None:
+    """What a running job is to become; elsewhere a wish has been met, or came too late."""
+    return Desired(job.desired) if job.status == JobStatus.RUNNING else None
+
+
+async def _request_stop(session: AsyncSession, job: Job, desired: Desired, cause: Cause) -> None:
+    if _wish_of(job) is desired:
+        return
+    job.desired = desired.value
     if job.status == JobStatus.RUNNING:
         log_state(session, job, cause, previous=JobStatus.RUNNING)
         return
-    await end_attempt(session, job, "cancelled")
-    move(session, job, JobStatus.CANCELLED, cause)
+    await end_attempt(session, job, "paused" if desired is Desired.PAUSE else "cancelled")
+    move(session, job, _RESTS[desired], cause)
 
 
 def move(session: AsyncSession, job: Job, status: JobStatus, cause: Cause) -> None:
@@ -130,7 +197,10 @@ async def end_attempt(session: AsyncSession, job: Job, outcome: Outcome) -> bool
         .values(outcome=outcome, ended_at=time.time())
     )
     result: Any = await session.execute(statement, execution_options={"synchronize_session": False})
-    return bool(result.rowcount)
+    has_ended = bool(result.rowcount)
+    if has_ended and outcome in _UNBLAMED:
+        job.max_attempts += 1
+    return has_ended
 
 
 def retry_or_fail(session: AsyncSession, job: Job, error: dict[str, Any], cause: Cause) -> None:
@@ -138,21 +208,22 @@ def retry_or_fail(session: AsyncSession, job: Job, error: dict[str, Any], cause:
 
     `error` ({code, message, hint}) is kept only when the attempts are used up.
     """
-    rest = _RESTS.get(Desired(job.desired))
-    if rest is not None:
-        move(session, job, rest, cause)
-    elif job.attempt >= job.max_attempts:
+    if job.desired == Desired.RUN and job.attempt >= job.max_attempts:
         fail(session, job, error, cause)
     else:
         requeue(session, job, cause)
 
 
 def requeue(session: AsyncSession, job: Job, cause: Cause) -> None:
-    """Makes the job wait for its next attempt; one that had not started waits on, with the reason logged."""
-    if job.status == JobStatus.QUEUED:
-        log_state(session, job, cause, previous=JobStatus.QUEUED)
+    """Makes the job wait for its next attempt, or rest where its user wants it.
+
+    One that had not started waits on, with the reason logged.
+    """
+    status = _RESTS.get(Desired(job.desired), JobStatus.QUEUED)
+    if status is JobStatus.QUEUED and job.status == status:
+        log_state(session, job, cause, previous=status)
     else:
-        move(session, job, JobStatus.QUEUED, cause)
+        move(session, job, status, cause)
 
 
 def fail(session: AsyncSession, job: Job, error: dict[str, Any], cause: Cause) -> None:

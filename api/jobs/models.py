@@ -73,7 +73,7 @@ class Attempt(Base):
     beat: Mapped[dict[str, Any] | None]
     beat_at: Mapped[float | None]
     outcome: Mapped[str | None] = mapped_column(String(16))
-    """succeeded, failed, cancelled, paused, handed_back, lost; null while it lives."""
+    """succeeded, failed, cancelled, paused, handed_back, lost, replaced; null while it lives."""
     created_at: Mapped[float]
     started_at: Mapped[float | None]
     ended_at: Mapped[float | None]

@@ -27,8 +27,8 @@ from espo_contracts.wire import resource_class
 _PRESENCE_SECONDS = 0.5
 
 
-async def submit(checker: Checker, submission: Submission) -> tuple[Job, bool]:
-    """The job of a submission, and whether it is new.
+async def submit(checker: Checker, submission: Submission, *, reason: str = "submitted") -> tuple[Job, bool]:
+    """The job of a submission, and whether it is new; `reason` is for its first event.
 
     Raises:
         DomainError: the document has errors, or the key was used for another document.
@@ -37,7 +37,7 @@ async def submit(checker: Checker, submission: Submission) -> tuple[Job, bool]:
     if known is not None:
         return known, False
     job = _new_job(checker, submission.document, await _prepared(checker, submission.document))
-    if await _store(checker.session, job, submission):
+    if await _store(checker.session, job, submission, lifecycle.Cause(actor="user", reason=reason)):
         return job, True
     winner = await _replay(checker, submission)
     if winner is None:
@@ -67,9 +67,8 @@ async def _replay(checker: Checker, submission: Submission) -> Job | None:
     return await get(checker.session, checker.project_id, row.job_id)
 
 
-async def _store(session: AsyncSession, job: Job, submission: Submission) -> bool:
+async def _store(session: AsyncSession, job: Job, submission: Submission, cause: lifecycle.Cause) -> bool:
     """Whether the job was stored; not so when a request with the same key was faster."""
-    cause = lifecycle.Cause(actor="user", reason="submitted")
     if submission.idempotency_key is None:
         await lifecycle.submit(session, job, cause)
         return True
@@ -146,25 +145,6 @@ async def page(
     jobs = await repository.newest(session, project_id, wanted, after=cursor, limit=limit + 1)
     shown = [JobSummary(**summary_fields(job)) for job in jobs[:limit]]
     return page_of(shown, has_more=len(jobs) > limit)
-
-
-async def cancel(session: AsyncSession, project_id: str, job_id: str) -> Job:
-    """The job, cancelled or about to be.
-
-    Raises:
-        DomainError: there is none, or it has ended otherwise.
-    """
-    await get(session, project_id, job_id)
-    job = await lifecycle.lock_job(session, job_id)
-    if job is None:
-        raise not_found("job", job_id)
-    try:
-        await lifecycle.request_cancel(session, job, lifecycle.Cause(actor="user", reason="cancel requested"))
-    except lifecycle.IllegalTransitionError:
-        message = f"{job_id} is {job.status} and cannot be cancelled"
-        raise DomainError(Code.STATE_CONFLICT, message) from None
-    await session.flush()
-    return job
 
 
 async def shown(session: AsyncSession, job: Job, context: Context) -> JobObject:

@@ -38,9 +38,22 @@ end
 return 1
 """
 
+# A dispatcher may have been held up since its commit, and an older attempt must not displace a newer one.
+_OPEN = """
+local attempt = redis.call('HGET', KEYS[1], 'attempt')
+if attempt and tonumber(attempt) > tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('XADD', KEYS[2], ARGV[2], 'marker', ARGV[3])
+redis.call('HSET', KEYS[1], unpack(ARGV, 5))
+redis.call('SADD', KEYS[3], ARGV[4])
+return 1
+"""
+
+# A hash without its stream is closed: an order to stop, which stays.
 _TELL = """
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], 'desired', ARGV[2])
+if redis.call('EXISTS', KEYS[2]) == 0 then return 0 end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[3])
 return 1
 """
 
@@ -58,16 +71,16 @@ return 1
 """
 
 
-async def open_keys(redis: Redis, job_id: str, assignment: Assignment) -> None:
-    """Makes the attempt's keys anew, all at once: an empty stream after the watermark, and the assignment."""
-    fields: dict[Any, Any] = {**assignment.to_hash()}
-    async with redis.pipeline(transaction=True) as pipe:
-        pipe.delete(run_key(job_id), job_key(job_id))
-        marker = stream_id(assignment.attempt, assignment.committed)
-        pipe.xadd(run_key(job_id), {"marker": assignment.opened}, id=marker)
-        pipe.hset(job_key(job_id), mapping=fields)
-        pipe.sadd(RUNS_KEY, job_id)
-        await pipe.execute()
+async def open_keys(redis: Redis, job_id: str, assignment: Assignment) -> bool:
+    """Makes the attempt's keys anew, all at once: an empty stream after the watermark, and the assignment.
+
+    False, with nothing changed, when a later attempt of the job is open.
+    """
+    keys = [job_key(job_id), run_key(job_id), RUNS_KEY]
+    marker = stream_id(assignment.attempt, assignment.committed)
+    fields = [part for field in assignment.to_hash().items() for part in field]
+    args = [assignment.attempt, marker, assignment.opened, job_id, *fields]
+    return bool(await _run(redis, _OPEN, keys, args))
 
 
 async def acknowledge(redis: Redis, job_id: str, attempt: int, seq: int) -> None:
@@ -81,7 +94,14 @@ async def acknowledge(redis: Redis, job_id: str, attempt: int, seq: int) -> None
 
 async def tell_desired(redis: Redis, job_id: str, attempt: int, desired: Desired) -> None:
     """Tells the worker what the user wants."""
-    await _run(redis, _TELL, [job_key(job_id)], [attempt, json.dumps(desired)])
+    keys = [job_key(job_id), run_key(job_id)]
+    await _run(redis, _TELL, keys, [attempt, "desired", json.dumps(desired)])
+
+
+async def tell_taken(redis: Redis, job_id: str, attempt: int) -> None:
+    """Tells every worker that one of them has the attempt: a claim is forgotten after a day."""
+    keys = [job_key(job_id), run_key(job_id)]
+    await _run(redis, _TELL, keys, [attempt, "is_taken", json.dumps(True)])
 
 
 async def close_keys(redis: Redis, job_id: str, attempt: int) -> None:
@@ -100,12 +120,12 @@ async def announce(redis: Redis, job: Job) -> None:
 
     When it fails the change is not lost: the reconciler compares database and Redis every second.
     """
-    if JobStatus(job.status).is_terminal:
-        await close_keys(redis, job.id, job.attempt)
-    else:
+    if job.status == JobStatus.RUNNING:
         await tell_desired(redis, job.id, job.attempt, Desired(job.desired))
+    elif job.status != JobStatus.QUEUED:
+        await close_keys(redis, job.id, job.attempt)
     await nudge(redis, job.id)
 
 
-async def _run(redis: Redis, script: str, keys: list[str], args: list[Any]) -> None:
-    await redis.register_script(script)(keys=keys, args=args)
+async def _run(redis: Redis, script: str, keys: list[str], args: list[Any]) -> Any:
+    return await redis.register_script(script)(keys=keys, args=args)

@@ -42,6 +42,8 @@ async def next_attempt(session: AsyncSession, job: Job) -> Attempt:
 async def reopen(database: Database, job_id: str, number: int, *, seen: str) -> Assignment | None:
     """The assignment of a live attempt under a new token; None when it has ended or its token is not `seen`.
 
+    Only of one that a worker is known to have, for nobody else can claim it.
+
     Raises: as `assignment`.
     """
     async with database.write() as session:
@@ -50,7 +52,7 @@ async def reopen(database: Database, job_id: str, number: int, *, seen: str) -> 
         if job is None or attempt is None or attempt.ended_at is not None or attempt.opened != seen:
             return None
         attempt.opened = uuid.uuid4().hex
-        return await assignment(session, job, attempt)
+        return (await assignment(session, job, attempt)).model_copy(update={"is_taken": True})
 
 
 async def assignment(session: AsyncSession, job: Job, attempt: Attempt) -> Assignment:
@@ -84,7 +86,7 @@ async def _data(session: AsyncSession, job: Job) -> FileEntry | None:
     if job.file_id is None:
         return None
     file = await session.get(File, job.file_id)
-    if file is None:
+    if file is None or file.deleted_at is not None:  # after the job's end, which a retry undid
         raise CannotStartError(f"its data file {job.file_id} is gone")
     return FileEntry(name="data.jsonl", size=file.bytes, sha256=file.sha256)
 

@@ -63,9 +63,9 @@ class Dispatcher:
         if order is None:
             return
         try:
-            await open_keys(self._context.redis, job_id, order)
-            await self._hints.send(Hint(job=job_id, attempt=order.attempt), resources)
-            await nudge(self._context.redis, job_id)
+            if await open_keys(self._context.redis, job_id, order):
+                await self._hints.send(Hint(job=job_id, attempt=order.attempt), resources)
+                await nudge(self._context.redis, job_id)
         except (RedisError, OperationalError, TimeoutError) as error:
             log.warning("attempt %d of %s waits for the reconciler: %s", order.attempt, job_id, error)
 

@@ -108,10 +108,8 @@ async def _finished(session: AsyncSession, job: Job, event: Finished) -> None:
             move(session, job, JobStatus.SUCCEEDED, cause)
         case "cancelled":
             move(session, job, JobStatus.CANCELLED, cause)
-        case "paused":
-            move(session, job, JobStatus.PAUSED, cause)
-        case "handed_back":
-            job.max_attempts += 1  # a worker that shuts down is no failure of the job
+        case "paused" | "handed_back":
+            # By the wish of now: since the worker began to end, it may have become another.
             requeue(session, job, cause)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from api.jobs.lifecycle import Cause, Outcome, end_attempt, fail, lock_job, retry_or_fail
+from api.jobs.lifecycle import Cause, Outcome, end_attempt, fail, lock_job, requeue, retry_or_fail
 from api.jobs.models import Attempt, Job
 from api.loops.attempt_keys import close_keys, nudge
 from api.loops.context import Context
@@ -48,22 +49,41 @@ TIMEOUT = Ending(
 
 async def end(context: Context, live: Live, ending: Ending) -> bool:
     """Ends a live attempt, then its job or its wait for the next one; False when it had ended already."""
+    cause = _cause(f"attempt {live.number} ended as {ending.outcome}: {ending.error['code']}")
+
+    def settle(session: AsyncSession, job: Job) -> None:
+        (retry_or_fail if ending.is_retryable else fail)(session, job, ending.error, cause)
+
+    return await _end(context, live, ending.outcome, settle)
+
+
+async def replace(context: Context, live: Live) -> bool:
+    """Gives the job's next attempt in place of one that nobody is known to have; False when it had ended.
+
+    Whoever has it after all is fenced by the next one's number.
+    """
+    cause = _cause(f"Redis lost attempt {live.number} before a worker was seen with it")
+    return await _end(context, live, "replaced", lambda session, job: requeue(session, job, cause))
+
+
+async def _end(
+    context: Context, live: Live, outcome: Outcome, settle: Callable[[AsyncSession, Job], None]
+) -> bool:
     async with context.database.write() as session:
         job = await lock_job(session, live.job_id)
-        if job is None or job.attempt != live.number or not await end_attempt(session, job, ending.outcome):
+        if job is None or job.attempt != live.number or not await end_attempt(session, job, outcome):
             return False
-        code = ending.error["code"]
-        cause = Cause(actor="reconciler", reason=f"attempt {live.number} ended as {ending.outcome}: {code}")
-        if ending.is_retryable:
-            retry_or_fail(session, job, ending.error, cause)
-        else:
-            fail(session, job, ending.error, cause)
+        settle(session, job)
         is_queued = job.status == JobStatus.QUEUED
     if is_queued:
         context.dispatch_wanted.set()
     await close_keys(context.redis, live.job_id, live.number)
     await nudge(context.redis, live.job_id)
     return True
+
+
+def _cause(reason: str) -> Cause:
+    return Cause(actor="reconciler", reason=reason)
 
 
 async def close_over(context: Context, jobs: Set[str]) -> None:

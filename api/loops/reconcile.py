@@ -15,10 +15,10 @@ from kombu.exceptions import OperationalError
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 
-from api.loops.attempt_keys import acknowledge, open_keys, tell_desired
+from api.loops.attempt_keys import acknowledge, open_keys, tell_desired, tell_taken
 from api.loops.attempts import CannotStartError, cannot_start, reopen
 from api.loops.context import Context
-from api.loops.endings import LOST, TIMEOUT, Ending, close_over, end
+from api.loops.endings import LOST, TIMEOUT, Ending, close_over, end, replace
 from api.loops.hints import Hints
 from api.loops.live import Live, has_unread, load_live, save_beats
 from api.loops.sights import Sight, Watch, look
@@ -61,8 +61,8 @@ class Reconciler:
         sights = await look(self._context.redis, [live.key for live in attempts])
         self._watches = {live.key: self._watches.get(live.key, Watch()) for live in attempts}
         for live, sight in zip(attempts, sights, strict=True):
-            is_claimed = sight.is_claimed or sight.beat is not None or live.was_taken
-            self._watches[live.key].listen(sight, is_claimed=is_claimed, seconds=listened_seconds)
+            is_taken = _is_taken(live, sight)
+            self._watches[live.key].listen(sight, is_claimed=is_taken, seconds=listened_seconds)
         await self._save_beats(attempts, sights)
         for live, sight in zip(attempts, sights, strict=True):
             await self._reconcile(live, sight)
@@ -89,7 +89,7 @@ class Reconciler:
         if sight.opened != live.opened or not sight.has_stream:
             watch.misses += 1
             if watch.misses >= LOST_LOOKS:
-                await self._reopen(live, watch)
+                await self._restore(live, watch, is_taken=_is_taken(live, sight))
             return
         watch.misses = 0
         await self._correct(live, sight)
@@ -104,7 +104,11 @@ class Reconciler:
             return False  # what a silent worker said before is taken first: it may be that it had finished
         return await end(self._context, live, LOST)
 
-    async def _reopen(self, live: Live, watch: Watch) -> None:
+    async def _restore(self, live: Live, watch: Watch, *, is_taken: bool) -> None:
+        if not is_taken:
+            # Somebody may have claimed it a moment ago, and the claim is lost with the rest.
+            await replace(self._context, live)
+            return
         try:
             order = await reopen(self._context.database, live.job_id, live.number, seen=live.opened)
         except (CannotStartError, ValidationError) as error:
@@ -116,8 +120,7 @@ class Reconciler:
             "opening attempt %d of %s again after event %d", live.number, live.job_id, order.committed
         )
         await open_keys(self._context.redis, live.job_id, order)
-        # Its claim may be lost too: only a worker that stays silent from now on leaves it to another.
-        watch.misses, watch.unclaimed_seconds = 0, 0.0
+        watch.misses = 0
 
     async def _correct(self, live: Live, sight: Sight) -> None:
         """Repeats what another process committed but could not tell Redis."""
@@ -125,6 +128,8 @@ class Reconciler:
             await acknowledge(self._context.redis, live.job_id, live.number, live.last_seq)
         if sight.desired != live.desired:
             await tell_desired(self._context.redis, live.job_id, live.number, Desired(live.desired))
+        if _is_taken(live, sight) and not sight.is_taken:
+            await tell_taken(self._context.redis, live.job_id, live.number)
 
     async def _hint_again(self, live: Live, watch: Watch) -> None:
         """Hints an attempt that nobody took, once no hint is left in the queue that could be its own."""
@@ -134,3 +139,8 @@ class Reconciler:
                 watch.unclaimed_seconds = 0.0
         except (OperationalError, RedisError, TimeoutError) as error:
             log.warning("no hint for attempt %d of %s: %s", live.number, live.job_id, error)
+
+
+def _is_taken(live: Live, sight: Sight) -> bool:
+    """Whether a worker has the attempt, or had it."""
+    return live.was_taken or sight.is_taken or sight.is_claimed or sight.beat is not None

@@ -24,6 +24,8 @@ class Sight:
     opened: str | None
     desired: str | None
     committed: int | None
+    is_taken: bool
+    """As the hash has it."""
     has_stream: bool
     is_claimed: bool
     beat: Beat | None
@@ -57,7 +59,7 @@ async def look(redis: Redis, attempts: Sequence[tuple[str, int]]) -> list[Sight]
     """A sight of each (job, attempt), in one round trip."""
     pipe = redis.pipeline(transaction=False)
     for job_id, number in attempts:
-        pipe.hmget(job_key(job_id), ["attempt", "opened", "desired", "committed"])
+        pipe.hmget(job_key(job_id), ["attempt", "opened", "desired", "committed", "is_taken"])
         pipe.exists(run_key(job_id))
         pipe.exists(claim_key(job_id, number))
         pipe.get(beat_key(job_id))
@@ -67,12 +69,13 @@ async def look(redis: Redis, attempts: Sequence[tuple[str, int]]) -> list[Sight]
 
 def _sight(number: int, answers: Sequence[Any]) -> Sight:
     fields, has_stream, is_claimed, beat = answers
-    attempt, opened, desired, committed = (value and json.loads(value) for value in fields)
+    attempt, opened, desired, committed, is_taken = (value and json.loads(value) for value in fields)
     return Sight(
         attempt=attempt,
         opened=opened,
         desired=desired,
         committed=committed,
+        is_taken=bool(is_taken),
         has_stream=bool(has_stream),
         is_claimed=bool(is_claimed),
         beat=_beat(number, beat),

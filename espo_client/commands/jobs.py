@@ -123,17 +123,6 @@ def show(job: Job = LATEST, as_json: AsJson = False) -> None:
     print_table("metric", "latest", rows=figures, empty="No metrics yet.")
 
 
-def cancel(job: Annotated[str, typer.Argument(help="Id of a job.")]) -> None:
-    """Cancel a job; it ends within seconds and keeps its checkpoints.
-
-    \b
-    espo cancel job-0123…
-    """
-    with EspoClient.from_environment() as client:
-        found = client.cancel(job)
-    out.print(f"{found.id}  {found.status.value}, {found.desired.value} wanted", highlight=False)
-
-
 def finish(client: EspoClient, job: str) -> None:
     """Follows a job; leaves with a status of its own when the job did not succeed.
 

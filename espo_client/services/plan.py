@@ -14,6 +14,8 @@ from espo_client.services.redis_server import RedisPlan
 
 # What the client is told is no business of the servers, and a key in an environment is easily shown.
 CLIENT_ONLY = ("ESPO_API_KEY", "ESPO_BASE_URL")
+# Nobody waits long after Ctrl-C: a run that needs more time to save goes on from its last checkpoint.
+WORKER_STOP_SECONDS = 10
 
 
 def environment(home: Path, redis: RedisPlan | None) -> dict[str, str]:
@@ -62,6 +64,7 @@ def worker_command(environment: dict[str, str]) -> Command:
     return Command(
         name="worker",
         arguments=arguments,
-        environment=environment | {"ESPO_WORKER_DEVICE": device},
-        grace_seconds=15.0,
+        environment=environment
+        | {"ESPO_WORKER_DEVICE": device, "ESPO_WORKER_STOP_SECONDS": str(WORKER_STOP_SECONDS)},
+        grace_seconds=WORKER_STOP_SECONDS + 15.0,
     )

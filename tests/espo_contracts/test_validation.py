@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from espo_contracts.job import JobSpec, JobStatus
+from espo_contracts.job import TRANSITIONS, JobSpec, JobStatus
 from espo_contracts.validation import SpecError, json_path, nearest, parse_job_spec
 
 
@@ -86,6 +86,12 @@ def test_nearest_lists_all_when_nothing_is_close() -> None:
     assert nearest("zzz", ["b", "a"]) == "valid: a, b"
 
 
-def test_terminal_states_have_no_way_out() -> None:
+def test_what_is_over_stays_so_but_for_a_retry() -> None:
     terminal = {status for status in JobStatus if status.is_terminal}
     assert terminal == {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED}
+    ways_out = {status: TRANSITIONS[status] for status in terminal}
+    assert ways_out == {
+        JobStatus.SUCCEEDED: set(),
+        JobStatus.FAILED: {JobStatus.QUEUED},
+        JobStatus.CANCELLED: {JobStatus.QUEUED},
+    }

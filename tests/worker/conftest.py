@@ -62,6 +62,7 @@ def site(client: Redis, tmp_path: Path) -> Iterator[Site]:
         sources=sources,
         nursery=nursery,
         keeps_spare=True,
+        stop_seconds=20.0,
         shutting_down=threading.Event(),
     )
     nursery.close()

@@ -56,6 +56,13 @@ class Program:
     def finish(self, step: str) -> None:
         self._tell(type="finished", step=int(step))
 
+    def until_told(self, _: str) -> None:
+        while not (self._work_dir / "stop").exists():
+            time.sleep(0.005)
+
+    def hand_back(self, step: str) -> None:
+        self._tell(type="finished", outcome="handed_back", step=int(step))
+
     def fail(self, _: str) -> None:
         self._tell(type="failed", code="diverged", message="the loss is not finite", hint="Lower it.")
         sys.exit(1)

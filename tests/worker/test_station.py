@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from espo_contracts.job import Desired
-from espo_contracts.wire import Hint, claim_key
+from espo_contracts.wire import Hint, claim_key, job_key
 from tests.worker.api_side import ApiSide
 from tests.worker.conftest import spec_of
 from worker.settings import Settings
@@ -44,6 +44,13 @@ def test_a_late_hint_of_an_older_attempt_starts_nothing(api: ApiSide, client: Re
 def test_an_attempt_that_nobody_wants_starts_nothing(api: ApiSide, client: Redis, desired: Desired) -> None:
     api.start_attempt(spec_of("none"))
     api.wish(desired)
+    assert claim(client, hint_of(api), "one") is None
+
+
+def test_an_attempt_that_somebody_has_is_not_taken_by_another(api: ApiSide, client: Redis) -> None:
+    """Its claim may be lost: with all that Redis held, or by its age."""
+    api.start_attempt(spec_of("none"))
+    client.hset(job_key(api.job), "is_taken", "true")
     assert claim(client, hint_of(api), "one") is None
 
 

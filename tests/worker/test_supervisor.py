@@ -140,16 +140,6 @@ def test_time_limit(site: Site, api: ApiSide) -> None:
     assert 1 <= time.monotonic() - begin < 5
 
 
-def test_hand_back_ends_the_run_for_another_worker(site: Site, api: ApiSide) -> None:
-    api.start_attempt(spec_of("metrics:2 hang"))
-    with api.running():
-        supervision = Supervision(site, api)
-        wait_for(lambda: len(api.events) == 3)
-        supervision.wishes.add(Wish.HAND_BACK)
-        supervision.join(3)
-    assert api.events[-1] == Finished(outcome="handed_back", step=2)
-
-
 def test_hand_back_does_not_wait_for_ever(site: Site, api: ApiSide, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HAND_BACK_SECONDS", 0.5)
     api.start_attempt(spec_of("hang"))

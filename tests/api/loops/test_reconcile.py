@@ -10,6 +10,7 @@ from sqlalchemy import update
 from api.jobs.lifecycle import Cause, lock_job, request_cancel
 from api.jobs.models import Attempt
 from api.loops.context import Context
+from api.loops.dispatch import Dispatcher
 from api.loops.ingest import Ingester
 from api.loops.reconcile import Reconciler
 from espo_contracts.wire import LEASE_SECONDS, RUNS_KEY, Hint, claim_key, job_key, run_key
@@ -163,23 +164,20 @@ async def test_redis_emptied_in_mid_run_loses_nothing(
     assert (await job_of(context.database, worker.job_id)).status == "succeeded"
 
 
-async def test_an_attempt_whose_dispatcher_died_is_opened_and_hinted(
+async def test_a_hint_that_was_lost_is_sent_again(
     context: Context, make_job: MakeJob, reconciler: Reconciler, hints: FakeHints
 ) -> None:
-    worker = await dispatched(context, await make_job())
-    await context.redis.flushall()  # as if the dispatcher had died after its commit
-    await silence(reconciler, 2)
-    assert (await worker.assignment()).attempt == 1
-    assert hints.sent == []
+    job_id = await make_job()
+    await Dispatcher(context, FakeHints()).dispatch()
     await silence(reconciler, 11)
-    assert hints.sent == [Hint(job=worker.job_id, attempt=1)]
+    assert hints.sent == [Hint(job=job_id, attempt=1)]
     await silence(reconciler, 60)
     assert len(hints.sent) == 1  # its hint is still in the queue
-    assert (await attempts_of(context.database, worker.job_id))[0].ended_at is None
+    assert (await attempts_of(context.database, job_id))[0].ended_at is None
     hints.queue.clear()
     await silence(reconciler, 11)
     assert len(hints.sent) == 2
-    await worker.claim()
+    await HandWorker(context.redis, job_id).claim()
     hints.queue.clear()
     await silence(reconciler, 20)
     assert len(hints.sent) == 2

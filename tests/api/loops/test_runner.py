@@ -60,6 +60,7 @@ async def test_redis_killed_and_started_empty_in_mid_run(
         worker = HandWorker(redis, await make_job())
         await _hinted(redis)
         await worker.emit(STARTED, metrics(1))
+        await eventually(lambda: _has_status(mine, worker.job_id, "running"))
         opened = (await worker.assignment()).opened
         server.kill()
         worker.number(metrics(2))
