@@ -43,21 +43,17 @@ class Settings(BaseSettings):
     """Bound of a request body other than an upload."""
     max_upload_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
     """Bound of an uploaded file."""
+    keep_details_days: Annotated[float, Field(ge=0)] = 90.0
+    """How long samples and log lines of an ended job are kept. Its metrics stay."""
+    max_samples: Annotated[int, Field(ge=1)] = 50_000
+    """Of one job; the oldest go first."""
+    max_log_lines: Annotated[int, Field(ge=1)] = 50_000
+    """Of one job; the oldest go first."""
 
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: dict[str, object]) -> dict[str, object]:
-        home = Path(str(values.get("home") or REPOSITORY / ".espo")).expanduser().resolve()
-        values["home"] = home
-        values["database_url"] = _driver(str(values.get("database_url") or f"sqlite:///{home}/espo.db"))
-        values["broker_url"] = (
-            values.get("broker_url") or values.get("redis_url") or "redis://127.0.0.1:6379/0"
-        )
-        values["store_url"] = values.get("store_url") or str(home / "store")
-        values["model_path"] = (
-            values.get("model_path") or f"{home / 'models'}{os.pathsep}{REPOSITORY / 'examples'}"
-        )
-        return values
+        return _filled(values)
 
     @model_validator(mode="after")
     def _loops_exist(self) -> Self:
@@ -74,6 +70,19 @@ class Settings(BaseSettings):
     def is_embedded(self) -> bool:
         """Whether the database is our own SQLite file, which is migrated at start."""
         return self.database_url.startswith("sqlite")
+
+
+def _filled(values: dict[str, object]) -> dict[str, object]:
+    """The values given, and beside them the defaults that depend on others."""
+    home = Path(str(values.get("home") or REPOSITORY / ".espo")).expanduser().resolve()
+    values["home"] = home
+    values["database_url"] = _driver(str(values.get("database_url") or f"sqlite:///{home}/espo.db"))
+    values["broker_url"] = values.get("broker_url") or values.get("redis_url") or "redis://127.0.0.1:6379/0"
+    values["store_url"] = values.get("store_url") or str(home / "store")
+    values["model_path"] = (
+        values.get("model_path") or f"{home / 'models'}{os.pathsep}{REPOSITORY / 'examples'}"
+    )
+    return values
 
 
 def _driver(url: str) -> str:

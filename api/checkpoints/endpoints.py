@@ -11,7 +11,7 @@ from api.checkpoints import service
 from api.checkpoints.archive import Archive
 from api.checkpoints.schemas import CheckpointObject, checkpoint_object
 from api.conditional import IfNoneMatch, is_known
-from api.dependencies import Reader, ReadSession, Shared
+from api.dependencies import Reader, ReadSession, Shared, Writer, WriteSession
 from api.pages import After, Limit, Page
 from api.store.serving import serve
 
@@ -37,6 +37,21 @@ async def list_checkpoints(
 async def get_checkpoint(job_id: str, step: Step, caller: Reader, session: ReadSession) -> CheckpointObject:
     """One checkpoint, with size and SHA-256 of each file."""
     return checkpoint_object(await service.get(session, caller.project_id, job_id, step))
+
+
+@router.post("/{step}/pin")
+async def pin_checkpoint(job_id: str, step: Step, caller: Writer, session: WriteSession) -> CheckpointObject:
+    """Keeps a checkpoint for as long as its job, whatever `schedule.keep` says. Safe to repeat."""
+    return checkpoint_object(await service.pin(session, caller.project_id, job_id, step, is_pinned=True))
+
+
+@router.delete("/{step}/pin")
+async def unpin_checkpoint(
+    job_id: str, step: Step, caller: Writer, session: WriteSession
+) -> CheckpointObject:
+    """Keeps a checkpoint no longer than `schedule.keep` says: one that is neither among the newest nor the
+    best is deleted. Safe to repeat as long as it is there."""
+    return checkpoint_object(await service.pin(session, caller.project_id, job_id, step, is_pinned=False))
 
 
 @router.head("/{step}/files/{name}", include_in_schema=False)

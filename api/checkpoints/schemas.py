@@ -22,6 +22,8 @@ class CheckpointObject(BaseModel):
     bytes: int
     files: list[FileEntry]
     metrics: dict[str, float | None]
+    is_pinned: bool
+    """Kept whatever `schedule.keep` says."""
 
 
 def checkpoint_object(row: Checkpoint) -> CheckpointObject:
@@ -34,4 +36,5 @@ def checkpoint_object(row: Checkpoint) -> CheckpointObject:
         bytes=row.bytes,
         files=row.files,
         metrics=row.metrics,
+        is_pinned=row.is_pinned,
     )

@@ -12,6 +12,8 @@ from api.checkpoints.quality import best
 from api.checkpoints.schemas import CheckpointObject, checkpoint_object
 from api.errors import invalid, not_found
 from api.jobs import service as jobs
+from api.jobs.lifecycle import lock_job
+from api.loops.retention import prune
 from api.pages import Page, page_of
 from api.store.serving import Content
 from espo_contracts.events import FileEntry
@@ -42,6 +44,24 @@ async def get(session: AsyncSession, project_id: str, job_id: str, step: str) ->
     row = _chosen(await repository.of_job(session, job.id), step)
     if row is None:
         raise not_found("checkpoint", f"{job.id}:{step}")
+    return row
+
+
+async def pin(
+    session: AsyncSession, project_id: str, job_id: str, step: str, *, is_pinned: bool
+) -> Checkpoint:
+    """The checkpoint, from now on kept whatever the job's rule says, or again subject to it.
+
+    Raises:
+        DomainError: as `get`.
+    """
+    await jobs.get(session, project_id, job_id)
+    job = await lock_job(session, job_id)  # no other transaction deletes a checkpoint meanwhile
+    row = await get(session, project_id, job_id, step)
+    row.is_pinned = is_pinned
+    await session.flush()
+    if job is not None and not is_pinned:
+        await prune(session, job)
     return row
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints a job keeps: the newest `schedule.keep`, and the best beside them."""
+"""Which checkpoints a job keeps: the newest `schedule.keep`, and beside them the best and the pinned ones."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ from espo_contracts.job import JobStatus
 async def prune(session: AsyncSession, job: Job) -> None:
     """Deletes the rows of checkpoints that are kept no longer; their bytes go with a later sweep.
 
-    The newest is always among those kept, so what an attempt continues from stays until it wrote its own.
+    The newest is always among those kept, so what an attempt continues from stays until it wrote its own, and
+    the last of a job that has ended stays with it.
     """
     rows = select(Checkpoint).where(Checkpoint.job_id == job.id).order_by(Checkpoint.step)
     checkpoints = (await session.scalars(rows)).all()
     keep = job.resolved["schedule"]["keep"]
-    surplus = {row.step for row in checkpoints[:-keep] if row is not best(checkpoints)}
+    kept_best = best(checkpoints)
+    surplus = {row.step for row in checkpoints[:-keep] if row is not kept_best and not row.is_pinned}
     surplus -= await _bases(session, job) if surplus else set()
     if surplus:
         await session.execute(

@@ -18,6 +18,7 @@ from api.loops.receive import Receiver
 from api.loops.reconcile import Reconciler
 from api.loops.serve import StoreServer
 from api.loops.summarise import Summariser
+from api.loops.sweep import Sweeper
 from api.loops.wake import DispatchWaker
 
 Step = Callable[[], Awaitable[None]]
@@ -48,7 +49,8 @@ def _ingest(context: Context, _: Hints) -> list[Step]:
 
 
 def _reconcile(context: Context, hints: Hints) -> list[Step]:
-    return [Reconciler(context, hints).step, Housekeeper(context).step, Summariser(context).step]
+    tidying = [Housekeeper(context).step, Sweeper(context).step, Summariser(context).step]
+    return [Reconciler(context, hints).step, *tidying]
 
 
 PARTS: Mapping[str, Callable[[Context, Hints], list[Step]]] = {

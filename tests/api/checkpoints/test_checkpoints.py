@@ -9,6 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from api.auth.keys import Scope
+from api.checkpoints import repository
+from api.jobs.models import Job
+from api.loops.retention import prune
 from tests.api.conftest import Service
 from tests.api.marks import on_sqlite
 from tests.api.rows import add_checkpoint, submit
@@ -45,6 +49,42 @@ async def test_list_and_one(client: httpx.AsyncClient, job_id: str) -> None:
     assert {file["name"]: file["sha256"] for file in one["files"]} == {
         name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()
     }
+
+
+async def test_a_pinned_checkpoint(client: httpx.AsyncClient, service: Service, job_id: str) -> None:
+    path = f"/v1/jobs/{job_id}/checkpoints"
+    await set_keep(service, job_id, 1)
+    for _ in range(2):
+        answer = await client.post(f"{path}/10/pin")
+        assert (answer.status_code, answer.json()["step"], answer.json()["is_pinned"]) == (200, 10, True)
+    assert await kept(service, job_id) == [10, 20, 30]
+    # The second is the best, the third the newest: neither goes, pinned or not.
+    for step in ("best", "latest"):
+        assert (await client.delete(f"{path}/{step}/pin")).json()["is_pinned"] is False
+    assert [row["step"] for row in (await client.get(path)).json()["data"]] == [30, 20, 10]
+    assert (await client.delete(f"{path}/10/pin")).status_code == 200
+    assert [row["step"] for row in (await client.get(path)).json()["data"]] == [30, 20]
+    assert (await client.post(f"{path}/10/pin")).status_code == 404
+
+
+@on_sqlite
+async def test_a_reader_may_not_pin(service: Service, job_id: str) -> None:
+    async with service.client(await service.key("ours", [Scope.READ])) as reader:
+        assert (await reader.post(f"/v1/jobs/{job_id}/checkpoints/10/pin")).status_code == 403
+
+
+async def set_keep(service: Service, job_id: str, keep: int) -> None:
+    async with service.resources.context.database.write() as session:
+        job = await session.get_one(Job, job_id)
+        job.resolved = job.resolved | {"schedule": job.resolved["schedule"] | {"keep": keep}}
+
+
+async def kept(service: Service, job_id: str) -> list[int]:
+    """Steps that are left after the rule was applied."""
+    async with service.resources.context.database.write() as session:
+        await prune(session, await session.get_one(Job, job_id))
+    async with service.resources.context.database.read() as session:
+        return [row.step for row in await repository.of_job(session, job_id)]
 
 
 @on_sqlite
