@@ -1,13 +1,12 @@
 """Files through Redis in bounded chunks, pulled by the receiver; the same code in both directions."""
 
-from espo_transfer.connection import OUTAGE, connect
+from espo_transfer.connection import connect
 from espo_transfer.digest import entry_of, holds
 from espo_transfer.errors import Cancelled, TransferError
 from espo_transfer.fetch import fetch
 from espo_transfer.serve import FolderSource, Source, serve
 
 __all__ = [
-    "OUTAGE",
     "Cancelled",
     "FolderSource",
     "Source",

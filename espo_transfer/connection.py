@@ -3,15 +3,19 @@
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ReadOnlyError
+from redis.exceptions import OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
-OUTAGE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
-"""Errors that pass by themselves: no server, a full or a starting one. Callers wait and go on."""
+_OUTAGE = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError)
 
 BLOCK_SECONDS = 0.5
 """How long a blocking read may hang, and so how soon a stop event is seen."""
+
+
+def will_pass(error: RedisError) -> bool:
+    """Whether it passes by itself: no server, a full or a starting one, one whose disk is full."""
+    return isinstance(error, _OUTAGE) or "MISCONF" in str(error)
 
 
 def connect(url: str) -> Redis:

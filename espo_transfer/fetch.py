@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import math
 import os
-import uuid
 from pathlib import Path
 from threading import Event
 from typing import BinaryIO
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from espo_contracts.events import FileEntry
-from espo_transfer.connection import OUTAGE
+from espo_transfer.connection import will_pass
 from espo_transfer.digest import holds, sync_folder
 from espo_transfer.errors import Cancelled, TransferError
+from espo_transfer.scratch import scratch
 from espo_transfer.window import Window
 
+_TRIES = 3
+"""Whole transfers before a wrong hash is the source's: a chunk may be changed together with its checksum."""
 _OUTAGE_SECONDS = 0.5
 
 
@@ -44,19 +47,19 @@ def fetch(
     """
     if holds(target, entry):
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{uuid.uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
-            _receive(Window(client, place, entry, patience_seconds), file, stop)
-            file.flush()
-            os.fsync(file.fileno())
-        if not holds(part, entry):
+    with scratch(target.parent) as folder:
+        part = folder / "part"
+        for _ in range(_TRIES):
+            with part.open("wb") as file:
+                _receive(Window(client, place, entry, patience_seconds), file, stop)
+                file.flush()
+                os.fsync(file.fileno())
+            if holds(part, entry):
+                break
+        else:
             raise TransferError(f"{entry.name}: the source's bytes do not have sha256 {entry.sha256}")
         part.replace(target)
         sync_folder(target.parent)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _receive(window: Window, file: BinaryIO, stop: Event) -> None:
@@ -69,7 +72,9 @@ def _receive(window: Window, file: BinaryIO, stop: Event) -> None:
                 for offset, chunk in window.exchange():
                     file.seek(offset)
                     file.write(chunk)
-            except OUTAGE:
+            except RedisError as error:
+                if not will_pass(error):
+                    raise TransferError(f"{window.name}: Redis refuses its keys: {error}") from error
                 window.outage()
                 stop.wait(_OUTAGE_SECONDS)
     finally:

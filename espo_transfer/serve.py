@@ -10,9 +10,10 @@ from typing import Protocol
 
 from pydantic import ValidationError
 from redis import Redis
+from redis.exceptions import RedisError
 
 from espo_contracts.wire import TRANSFER_EXPIRY_SECONDS, ChunkRequest, chunks_key, requests_key
-from espo_transfer.connection import BLOCK_SECONDS, OUTAGE
+from espo_transfer.connection import BLOCK_SECONDS
 from espo_transfer.frames import data_frame, refusal_frame
 
 _BATCH = 4
@@ -52,7 +53,8 @@ def serve(client: Redis, place: str, source: Source, stop: Event) -> None:
     while not stop.is_set():
         try:
             _answer(client, source, _take(client, place))
-        except OUTAGE as error:
+        except RedisError as error:
+            # Whatever it is: nobody would start this thread again, and the receiver would wait in vain.
             log.warning("serving %s: Redis does not answer (%s)", place, error)
             stop.wait(_OUTAGE_SECONDS)
 

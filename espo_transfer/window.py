@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from redis import Redis
+from redis.exceptions import RedisError
 
 from espo_contracts.events import FileEntry
 from espo_contracts.wire import (
@@ -19,14 +20,14 @@ from espo_contracts.wire import (
     chunks_key,
     requests_key,
 )
-from espo_transfer.connection import BLOCK_SECONDS, OUTAGE
+from espo_transfer.connection import BLOCK_SECONDS
 from espo_transfer.errors import TransferError
 from espo_transfer.frames import BadFrameError, Frame, decode
 
 _FIRST_QUIET_SECONDS, _LONGEST_QUIET_SECONDS = 2.0, 30.0
 """Silence after which all is asked again; doubled each time, since the source may be busy with others."""
 _BAD_FRAMES = 64
-"""More damaged or useless frames than this, and the source is broken rather than the way."""
+"""So many damaged or useless frames without a good one, and the source is broken rather than the way."""
 
 
 class Window:
@@ -45,6 +46,10 @@ class Window:
         self._heard_at = self._asked_at = time.monotonic()
         self._quiet_seconds = _FIRST_QUIET_SECONDS
         self._bad_frames = 0
+
+    @property
+    def name(self) -> str:
+        return self._entry.name
 
     @property
     def is_complete(self) -> bool:
@@ -84,7 +89,7 @@ class Window:
     def close(self) -> None:
         """Take back what nobody will read. What an outage keeps here expires by itself."""
         self.ask_again_later()
-        with contextlib.suppress(*OUTAGE):
+        with contextlib.suppress(RedisError):
             self._exchange_requests([])
 
     def _ask(self) -> None:
@@ -153,6 +158,7 @@ class Window:
             self._ask_again(frame.offset)
             return None
         del self._asked[frame.offset]
+        self._bad_frames = 0
         return frame.offset, frame.payload
 
     def _ask_again(self, offset: int) -> None:

@@ -74,28 +74,6 @@ def test_truncated_source_is_refused(redis_url: str, client: Redis, tmp_path: Pa
         fetch(client, PLACE, entry, tmp_path / "x", threading.Event())
 
 
-def test_full_disk_leaves_no_part_behind(redis_url: str, client: Redis, tmp_path: Path) -> None:
-    entry, source = make_file(tmp_path, 100)
-    with serving(redis_url, source), pytest.raises(OSError, match="space"):
-        fetch(client, PLACE, entry, _full_folder(tmp_path), threading.Event())
-    assert list((tmp_path / "full").iterdir()) == []
-
-
-def _full_folder(tmp_path: Path) -> Path:
-    """A target whose temporary file is on a full device: /dev/full answers every write with ENOSPC."""
-
-    class FullPath(type(tmp_path)):  # type: ignore[misc]
-        def with_name(self, name: str) -> Path:
-            return FullPath(self.parent / name)
-
-        def open(self, *_: object, **__: object) -> object:
-            return Path("/dev/full").open("wb", buffering=0)
-
-    folder = tmp_path / "full"
-    folder.mkdir()
-    return FullPath(folder / "x")
-
-
 def test_stop_ends_a_wait_for_a_silent_source(client: Redis, tmp_path: Path) -> None:
     entry, _ = make_file(tmp_path, 10)
     stop = threading.Event()
