@@ -21,8 +21,8 @@ class Fault:
 
     It raises NothingToHarm when there was nothing to do it to, such as no run that trains.
     """
-    weight: int = 10
-    """How often it comes, beside the others."""
+    weight: int = 1
+    """How often it comes while each fault of weight one comes once."""
     databases: tuple[str, ...] = DATABASES
     is_long: bool = False
     """It takes more than a few seconds: others are injected meanwhile, and no second long one."""

@@ -43,6 +43,10 @@ class Stack(Service):
     cut_offs: list[CutOff] = field(default_factory=list)
     kills: list[tuple[str, float]] = field(default_factory=list)
     """(process, time) of each death that we caused."""
+    run_kills: list[tuple[str, int, float]] = field(default_factory=list)
+    """(job, attempt, time) of each run process that we killed at its work."""
+    hurry: threading.Event = field(default_factory=threading.Event)
+    """Set by a fault that needs a job to be submitted now."""
     deaf: set[str] = field(default_factory=set)
     """Processes that a long fault has in its hands: others leave them alone."""
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -51,7 +55,11 @@ class Stack(Service):
     @property
     def environment(self) -> dict[str, str]:
         # The loops have processes of their own; attempts are meant to be lost by the dozen.
-        return super().environment | {"ESPO_LOOPS": "", "ESPO_MAX_ATTEMPTS": "100"}
+        return super().environment | {
+            "ESPO_LOOPS": "",
+            "ESPO_MAX_ATTEMPTS": "100",
+            "TMPDIR": str(self.home / "scratch"),
+        }
 
     def environment_of(self, name: str) -> dict[str, str]:
         """A worker keeps its name, and with it its folder, over restarts."""
@@ -118,6 +126,12 @@ class Stack(Service):
 
     def signal(self, name: str, number: signal.Signals) -> None:
         self.processes[name].send_signal(number)
+
+    def destroy(self) -> None:
+        """Kills whatever still runs, for the end of a campaign that broke off."""
+        for process in self.processes.values():
+            process.kill()
+            process.wait()
 
     @contextlib.contextmanager
     def stopped(self, name: str) -> Iterator[None]:

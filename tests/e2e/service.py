@@ -163,7 +163,7 @@ class Service:
         with self.client as client:
             events = [event for event in client.past_events(job) if event.type == "metrics"]
         effective = [event.data for event in events if not event.is_superseded]
-        by_step = {int(data["step"]): _without_machine(data["values"]) for data in effective}
+        by_step = {int(data["step"]): without_machine(data["values"]) for data in effective}
         assert len(by_step) == len(effective), "a step has two effective rows"
         return by_step
 
@@ -214,7 +214,7 @@ def _children(pid: int) -> Iterator[psutil.Process]:
             yield child
 
 
-def _without_machine(values: dict[str, Any]) -> dict[str, Any]:
+def without_machine(values: dict[str, Any]) -> dict[str, Any]:
     varying = ("time/", "memory/", "rollout/tokens_per_second")
     return {name: value for name, value in values.items() if not name.startswith(varying)}
 
