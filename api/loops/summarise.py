@@ -1,4 +1,4 @@
-"""Summarises the metrics of long jobs, chunk by chunk, so that a page of a million points is quick.
+"""Summarises the metrics of long jobs, block by block, so that a page of a million points is quick.
 
 Not while events are stored: what is behind is read step by step meanwhile, so being late costs only speed.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from sqlalchemy import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.db import Database
@@ -16,19 +15,19 @@ from api.jobs.lifecycle import lock_job
 from api.jobs.models import Job
 from api.loops.context import Context
 from api.metrics import repository
-from api.metrics.blocks import CHUNK, LARGEST, Block, chunk_blocks, joined
+from api.metrics.blocks import LARGEST, SMALLEST, Block, block_of, joined
 from api.metrics.models import MetricBlock
 
 PERIOD_SECONDS = 1.0
-MOST_CHUNKS = 16
+MOST_BLOCKS = 16
 """A round's, so that a job of millions of steps, or a service that was down, takes no more than its share."""
 LOOK_SECONDS = 60.0
 """Between two looks for jobs that ended before they were summarised: that looks at every job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Chunk:
-    """What is to be summarised, and of which attempt it was read."""
+class _Place:
+    """Where the next block of a job begins, and of which attempt its steps were read."""
 
     job_id: str
     start: int
@@ -36,7 +35,7 @@ class _Chunk:
 
     @property
     def stop(self) -> int:
-        return self.start + CHUNK
+        return self.start + SMALLEST
 
     def is_next_of(self, job: Job) -> bool:
         """Whether the job has all of these steps, none of which may change any more but by a new attempt."""
@@ -44,7 +43,7 @@ class _Chunk:
 
 
 class Summariser:
-    """Any number of them may run: each chunk is written under the job's lock, once."""
+    """Any number of them may run: each block is written under the job's lock, once."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -56,43 +55,40 @@ class Summariser:
         await self._context.stop.wait(PERIOD_SECONDS)
 
     async def round(self) -> None:
-        """Summarises the next chunks of the jobs that have some, at most as many as its share allows."""
+        """Summarises the next steps of the jobs that have enough, at most as many as its share allows."""
         is_look = time.monotonic() - self._looked_at > LOOK_SECONDS
         async with self._context.database.read() as session:
-            jobs = await repository.behind(session, is_running=not is_look, limit=MOST_CHUNKS)
-        if is_look and len(jobs) < MOST_CHUNKS:
+            jobs = await repository.behind(session, is_running=not is_look, limit=MOST_BLOCKS)
+        if is_look and len(jobs) < MOST_BLOCKS:
             self._looked_at = time.monotonic()
-        for _ in range(MOST_CHUNKS // max(1, len(jobs))):
+        for _ in range(MOST_BLOCKS // max(1, len(jobs))):
             jobs = [job_id for job_id in jobs if await summarise(self._context.database, job_id)]
 
 
 async def summarise(database: Database, job_id: str) -> bool:
-    """Whether the next chunk of a job was summarised; not so when its steps are not all there."""
+    """Whether the next steps of a job were summarised; not so when they are not all there."""
     async with database.read() as session:
         job = await session.get(Job, job_id)
-        if job is None or job.step - job.summarised < CHUNK:
+        if job is None or job.step - job.summarised < SMALLEST:
             return False
-        chunk = _Chunk(job_id=job_id, start=job.summarised, attempt=job.attempt)
-        steps = repository.steps(session, job_id, since_step=chunk.start - 1, before=chunk.stop)
-        blocks = dict(chunk_blocks([row async for row in steps], chunk.start))
+        place = _Place(job_id=job_id, start=job.summarised, attempt=job.attempt)
+        steps = repository.steps(session, job_id, since_step=place.start - 1, before=place.stop)
+        block = block_of([row async for row in steps], SMALLEST)
     async with database.write() as session:
         job = await lock_job(session, job_id)
-        if job is None or not chunk.is_next_of(job):
+        if job is None or not place.is_next_of(job):
             return False
-        await _join(session, blocks, chunk)
-        rows = [
-            {"job_id": job_id, "size": size, "start": start, "data": data}
-            for (size, start), data in blocks.items()
-        ]
-        await session.execute(insert(MetricBlock), rows)
-        job.summarised = chunk.stop
+        await _store(session, place, block)
+        job.summarised = place.stop
     return True
 
 
-async def _join(session: AsyncSession, blocks: dict[tuple[int, int], Block], chunk: _Chunk) -> None:
-    """Adds the larger blocks that this chunk completes."""
-    size, start = CHUNK, chunk.start
-    while size < LARGEST and chunk.stop % (2 * size) == 0:
-        first = await session.get_one(MetricBlock, (chunk.job_id, size, start - size))
-        blocks[2 * size, start - size] = joined(first.data, blocks[size, start])
-        size, start = 2 * size, start - size
+async def _store(session: AsyncSession, place: _Place, block: Block) -> None:
+    """Stores a block, and the larger ones that it completes."""
+    size, start = SMALLEST, place.start
+    session.add(MetricBlock(job_id=place.job_id, size=size, start=start, data=block))
+    while size < LARGEST and place.stop % (2 * size) == 0:
+        start, size = start - size, 2 * size
+        first = await session.get_one(MetricBlock, (place.job_id, size // 2, start))
+        block = joined(first.data, block, size)
+        session.add(MetricBlock(job_id=place.job_id, size=size, start=start, data=block))

@@ -1,66 +1,95 @@
 """Blocks of steps: what a page shows of them instead of every step.
 
-A block is `{"values": {name: [step, value, …]}, "non_finite": {name: [step, "nan"]}}`: of each metric its
-lowest and its highest value, in the order of their steps, and the first step at which it was not finite. A
-block of twice the size follows from two blocks exactly as from their steps, because extremes of extremes are
-extremes.
+A block of `size` steps has RANGES equally wide ranges, and of each metric the lowest and the highest value in
+each range, in the order of their steps. A metric that was NaN or infinite has the first such step of a range.
+A block of twice the size follows from two blocks exactly as from their steps.
+
+As JSON it is `{"values": {name: [[step, …], [value, …]]}, "non_finite": {name: [[step, …], ["nan", …]]}}`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from api.metrics.steps import StepMetrics
 
-SMALLEST, CHUNK, LARGEST = 16, 256, 1 << 20
-"""Sizes of blocks double from the smallest to the largest. A chunk is what is summarised at a time."""
+RANGES = 16
+SMALLEST, LARGEST = 256, 1 << 22
 SIZES = tuple(1 << power for power in range(SMALLEST.bit_length() - 1, LARGEST.bit_length()))
+"""Each is twice the one before."""
 
-Block = dict[str, dict[str, list[Any]]]
+Points = list[list[Any]]
+Block = dict[str, dict[str, Points]]
 
 
-def block_of(steps: Sequence[StepMetrics]) -> Block:
-    """The block of these steps."""
-    values: dict[str, list[Any]] = {}
-    non_finite: dict[str, list[Any]] = {}
+def block_of(steps: Sequence[StepMetrics], size: int) -> Block:
+    """The block of these steps, which are some or all of one block's."""
+    values: dict[str, Points] = {}
+    non_finite: dict[str, Points] = {}
     for row in steps:
         for name, value in row.values.items():
             if value is not None:
-                values.setdefault(name, []).extend((row.step, value))
+                _append(values, name, row.step, value)
         for name, spelling in row.non_finite.items():
-            non_finite.setdefault(name, [row.step, spelling])
-    return {"values": {name: _extremes(points) for name, points in values.items()}, "non_finite": non_finite}
+            _append(non_finite, name, row.step, spelling)
+    return _reduced({"values": values, "non_finite": non_finite}, size)
 
 
-def joined(first: Block, second: Block) -> Block:
-    """The block of the steps of both, the second of which follow the first's."""
-    values = {
-        name: _extremes(first["values"].get(name, []) + second["values"].get(name, []))
-        for name in first["values"] | second["values"]
+def joined(first: Block, second: Block, size: int) -> Block:
+    """The block of this size that two of half its size make."""
+    both: Block = {kind: {} for kind in first}
+    for block in (first, second):
+        for kind, curves in block.items():
+            for name, (steps, values) in curves.items():
+                points = both[kind].setdefault(name, [[], []])
+                points[0] += steps
+                points[1] += values
+    return _reduced(both, size)
+
+
+def _append(curves: dict[str, Points], name: str, step: int, value: float | str) -> None:
+    points = curves.get(name)
+    if points is None:
+        points = curves[name] = [[], []]
+    points[0].append(step)
+    points[1].append(value)
+
+
+def _reduced(block: Block, size: int) -> Block:
+    width = size // RANGES
+    return {
+        "values": {name: _extremes(points, width) for name, points in block["values"].items()},
+        "non_finite": {name: _firsts(points, width) for name, points in block["non_finite"].items()},
     }
-    return {"values": values, "non_finite": second["non_finite"] | first["non_finite"]}
 
 
-def _extremes(points: list[Any]) -> list[Any]:
-    """Of alternating steps and values, those of the lowest and the highest value; of equals the first."""
-    values = points[1::2]
-    low, high = values.index(min(values)), values.index(max(values))
-    kept = sorted({low, high})
-    return [part for index in kept for part in points[2 * index : 2 * index + 2]]
+def _extremes(points: Points, width: int) -> Points:
+    """The points of the lowest and the highest value of each range; of equals the first."""
+    steps, values = points
+    kept: list[int] = []
+    for start, stop in _ranges(steps, width):
+        here = values[start:stop]
+        kept += sorted({start + here.index(min(here)), start + here.index(max(here))})
+    return _picked(points, kept)
 
 
-def chunk_blocks(steps: Sequence[StepMetrics], start: int) -> Mapping[tuple[int, int], Block]:
-    """Blocks by size and start of the chunk that begins at `start`, from the smallest to its own size."""
-    blocks: dict[tuple[int, int], Block] = {}
-    for first in range(start, start + CHUNK, SMALLEST):
-        blocks[SMALLEST, first] = block_of([row for row in steps if first <= row.step < first + SMALLEST])
-    size = SMALLEST
-    while size < CHUNK:
-        for first in range(start, start + CHUNK, 2 * size):
-            blocks[2 * size, first] = joined(blocks[size, first], blocks[size, first + size])
-        size *= 2
-    return blocks
+def _firsts(points: Points, width: int) -> Points:
+    return _picked(points, [start for start, _ in _ranges(points[0], width)])
+
+
+def _picked(points: Points, kept: Sequence[int]) -> Points:
+    return [[column[index] for index in kept] for column in points]
+
+
+def _ranges(steps: Sequence[int], width: int) -> Iterator[tuple[int, int]]:
+    """Yields where the points of each range begin and end, of the ranges that have some."""
+    start = 0
+    while start < len(steps):
+        stop = bisect_left(steps, (steps[start] // width + 1) * width, start)
+        yield start, stop
+        start = stop
 
 
 def cover(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
@@ -80,10 +109,10 @@ def cover(start: int, stop: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 
 def size_for(steps: int, most_points: int) -> int:
-    """The size of blocks, of two points a curve each, from which `most_points` are drawn; 1 for no blocks.
+    """The size of blocks from which `most_points` of so many steps are drawn; 1 for no blocks.
 
-    There are `most_points` blocks at most, and at least half as many.
+    They have `most_points` ranges at most, and at least half as many.
     """
     if steps <= 4 * most_points:
         return 1
-    return next((size for size in SIZES if steps <= size * most_points), LARGEST)
+    return next((size for size in SIZES if RANGES * steps <= size * most_points), LARGEST)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,20 +48,18 @@ class Curves:
             curve.steps.extend([row.step for row in having])
             curve.values.extend([_number(row.values[name]) for row in having])
         for row in rows:
-            for name in self._wanted(row.non_finite):
+            for name in self._wanted(row.non_finite.keys()):
                 self._curve(name).non_finite[row.step] = row.non_finite[name]
 
     def add_blocks(self, blocks: Sequence[Block]) -> None:
         """Appends the points that blocks have in place of their steps."""
-        for name in self._wanted(set().union(*(block["values"] for block in blocks))):
-            curve = self._curve(name)
-            for block in blocks:
-                points = block["values"].get(name, ())
-                curve.steps.extend(points[::2])
-                curve.values.extend(points[1::2])
-        marks = [block["non_finite"] for block in blocks if block["non_finite"]]
-        for name in self._wanted(set().union(*marks)):
-            self._add_nulls(name, {mark[name][0]: mark[name][1] for mark in marks if name in mark})
+        for block in blocks:
+            for name in self._wanted(block["values"].keys()):
+                curve, (steps, values) = self._curve(name), block["values"][name]
+                curve.steps.extend(steps)
+                curve.values.extend(values)
+            for name in self._wanted(block["non_finite"].keys()):
+                self._add_nulls(name, dict(zip(*block["non_finite"][name], strict=True)))
 
     def last_step(self, default: int) -> int:
         """The last step of any curve; `default` where there is none."""
@@ -71,8 +69,8 @@ class Curves:
         """Every curve by at most `most` points."""
         return {name: self._curves[name].shown(most) for name in sorted(self._curves)}
 
-    def _wanted(self, names: Collection[str]) -> Collection[str]:
-        return self._names & set(names) if self._names else names
+    def _wanted(self, names: Set[str]) -> Set[str]:
+        return self._names & names if self._names else names
 
     def _curve(self, name: str) -> Curve:
         return self._curves.setdefault(name, Curve())

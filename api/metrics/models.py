@@ -11,7 +11,7 @@ from api.db import Base
 
 
 class MetricBlock(Base):
-    """The extremes of each metric among the steps from `start` to before `start + size`.
+    """The extremes of each metric in ranges of the steps from `start` to before `start + size`.
 
     A copy for speed: the events are the truth, and with `jobs.summarised` back at 0 every block is made anew.
     """

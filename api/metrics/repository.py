@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.events.models import JobEvent
 from api.jobs.models import Job
-from api.metrics.blocks import CHUNK, SIZES
+from api.metrics.blocks import SIZES, SMALLEST
 from api.metrics.models import MetricBlock
 from api.metrics.steps import StepMetrics
 from espo_contracts.job import JobStatus
@@ -70,7 +70,7 @@ async def blocks(
 
 async def forget_blocks(session: AsyncSession, job: Job, *, after_step: int) -> None:
     """Deletes what summarises steps after this one, which will be done again. The job is locked."""
-    start = (after_step + 1) // CHUNK * CHUNK
+    start = (after_step + 1) // SMALLEST * SMALLEST
     if job.summarised <= start:
         return
     job.summarised = start
@@ -81,8 +81,8 @@ async def forget_blocks(session: AsyncSession, job: Job, *, after_step: int) -> 
 
 
 async def behind(session: AsyncSession, *, is_running: bool, limit: int) -> list[str]:
-    """Ids of jobs that have a chunk of steps to summarise, of the running ones or of all."""
-    is_due: ColumnElement[bool] = Job.step - Job.summarised >= CHUNK
+    """Ids of jobs that have a block of steps to summarise, of the running ones or of all."""
+    is_due: ColumnElement[bool] = Job.step - Job.summarised >= SMALLEST
     query = select(Job.id).where(is_due).limit(limit)
     if is_running:
         query = query.where(Job.status == JobStatus.RUNNING.value)

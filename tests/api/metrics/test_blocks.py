@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from api.metrics.blocks import CHUNK, SMALLEST, block_of, chunk_blocks, cover, joined, size_for
+from api.metrics.blocks import RANGES, SMALLEST, block_of, cover, joined, size_for
 from api.metrics.steps import StepMetrics
 
 
@@ -15,14 +15,17 @@ def step(number: int, non_finite: dict[str, str] | None = None, **values: float 
     return StepMetrics(step=number, time=0.0, attempt=1, values=values, non_finite=non_finite or {})
 
 
-def test_a_block_has_the_extremes_in_the_order_of_their_steps() -> None:
-    rows = [step(7, a=2.0, b=1.0), step(8, a=3.0), step(9, a=-1.0, b=1.0), step(10, a=0.0)]
-    assert block_of(rows)["values"] == {"a": [8, 3.0, 9, -1.0], "b": [7, 1.0]}
+def test_a_block_has_the_extremes_of_its_ranges_in_the_order_of_their_steps() -> None:
+    # Ranges of 16 steps: up to 15, up to 31.
+    rows = [step(7, a=2.0, b=1.0), step(8, a=3.0), step(9, a=-1.0, b=1.0), step(15, a=0.0), step(16, a=9.0)]
+    assert block_of(rows, 256)["values"] == {"a": [[8, 9, 16], [3.0, -1.0, 9.0]], "b": [[7], [1.0]]}
 
 
-def test_a_block_has_the_first_null_of_a_metric() -> None:
+def test_a_block_has_the_first_null_of_a_range() -> None:
     rows = [step(1, a=1.0), step(2, {"a": "nan"}, a=None), step(3, {"a": "inf"}, a=None)]
-    assert block_of(rows) == {"values": {"a": [1, 1.0]}, "non_finite": {"a": [2, "nan"]}}
+    rows.append(step(17, {"a": "-inf"}, a=None))
+    nulls = {"a": [[2, 17], ["nan", "-inf"]]}
+    assert block_of(rows, 256) == {"values": {"a": [[1], [1.0]]}, "non_finite": nulls}
 
 
 def noise(count: int) -> list[StepMetrics]:
@@ -37,21 +40,19 @@ def noise(count: int) -> list[StepMetrics]:
 
 
 def test_a_joined_block_is_the_block_of_all_steps() -> None:
-    rows = noise(300)
-    assert joined(block_of(rows[:130]), block_of(rows[130:])) == block_of(rows)
-    assert joined(block_of([]), block_of(rows)) == block_of(rows) == joined(block_of(rows), block_of([]))
-
-
-def test_blocks_of_a_chunk() -> None:
-    rows = [row for row in noise(2 * CHUNK) if row.step >= CHUNK and row.step % 40 > 20]
-    blocks = chunk_blocks(rows, CHUNK)
-    assert len(blocks) == 16 + 8 + 4 + 2 + 1
-    for (size, start), block in blocks.items():
-        assert block == block_of([row for row in rows if start <= row.step < start + size])
+    rows = noise(1024)
+    quarters = [block_of(rows[start : start + 256], 256) for start in range(0, 1024, 256)]
+    halves = [joined(*quarters[:2], 512), joined(*quarters[2:], 512)]
+    assert halves == [block_of(rows[:512], 512), block_of(rows[512:], 512)]
+    assert joined(*halves, 1024) == block_of(rows, 1024)
+    empty = block_of([], 512)
+    assert joined(empty, halves[1], 1024) == block_of(rows[512:], 1024)
+    assert joined(halves[0], empty, 1024) == block_of(rows[:512], 1024)
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "size"), [(0, 1024, 64), (5, 1023, 256), (40, 47, 64), (250, 260, 512), (7, 7, 16)]
+    ("start", "stop", "size"),
+    [(0, 16384, 1024), (5, 16383, 4096), (640, 747, 1024), (250, 560, 512), (7, 7, 256)],
 )
 def test_a_cover_has_every_step_once_in_blocks_that_exist(start: int, stop: int, size: int) -> None:
     parts = list(cover(start, stop, size))
@@ -70,8 +71,9 @@ def test_a_cover_has_every_step_once_in_blocks_that_exist(start: int, stop: int,
 def test_a_page_reads_few_blocks(most: int) -> None:
     for steps in (4 * most + 1, 50_000, 1_000_000, 10_000_000):
         size = size_for(steps, most)
+        ranges = RANGES * steps / size
         if size > 1:
-            assert steps / size <= max(most, 10)
-            assert size == SMALLEST or steps / size > most / 2
+            assert ranges <= max(most, 40)
+            assert size == SMALLEST or ranges > most / 2
         else:
             assert steps <= 4 * most
