@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
-from prometheus_client import CollectorRegistry, Histogram
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 
 from api.catalogue.endpoints import router as catalogue
 from api.checkpoints.endpoints import router as checkpoints
@@ -70,8 +70,12 @@ def _install(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> N
 def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> None:
     """The last one added is the outermost."""
     histogram = Histogram(
-        "espo_http_seconds", "Seconds to the first byte.", ["method", "route", "status"], registry=registry
+        "espo_http_request_duration_seconds",
+        "Seconds to the first byte of the answer.",
+        ["method", "route", "status"],
+        registry=registry,
     )
+    ProcessCollector(registry=registry)
     limits = {"/v1/files": settings.max_upload_bytes}
     app.add_middleware(Bounds, default=settings.max_body_bytes, by_path=limits)
     app.add_middleware(Timing, histogram=histogram)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable
+import hmac
 from typing import Literal
 
 from fastapi import APIRouter, Response
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from sqlalchemy import text
 
-from api.dependencies import ReadSession, Shared
-from api.jobs import repository as jobs
-from api.resources import Resources
-from api.store import repository as store
+from api.dependencies import Credentials, Shared
+from api.errors import Code, DomainError
+from api.observability.exposition import exposition
+from api.observability.probes import probe_all
 
 router = APIRouter(tags=["health"])
 
-_CHECK_SECONDS = 2.0
+# Without these nothing can be read or submitted.
+_NEEDED = ("database", "migrations", "store")
 
 
 class Health(BaseModel):
@@ -28,14 +27,15 @@ class Health(BaseModel):
 
 
 class Check(BaseModel):
-    """One dependency; `detail` says what is wrong with it."""
+    """One dependency: whether it can be used, how long the answer took, and what is wrong with it."""
 
     is_ok: bool
+    seconds: float
     detail: str = ""
 
 
 class Readiness(BaseModel):
-    """`degraded`: without Redis everything can be read and submitted, but nothing new is trained."""
+    """`degraded`: without Redis or a loop everything can be read and submitted, but not all is trained."""
 
     status: Literal["ok", "degraded", "unavailable"]
     checks: dict[str, Check]
@@ -50,51 +50,25 @@ async def healthz() -> Health:
 @router.get("/readyz", responses={503: {"model": Readiness}})
 async def readyz(shared: Shared, response: Response) -> Readiness:
     """Readiness: 503 when database or store cannot be used."""
+    found = await probe_all(shared.context)
     checks = {
-        "database": await _check(_probe_database(shared)),
-        "store": await _check(asyncio.to_thread(shared.context.store.probe)),
-        "redis": await _check(_probe_redis(shared)),
+        name: Check(is_ok=one.is_ok, seconds=round(one.seconds, 4), detail=one.detail)
+        for name, one in found.items()
     }
-    is_usable = checks["database"].is_ok and checks["store"].is_ok
-    if not is_usable:
+    if not all(checks[name].is_ok for name in _NEEDED):
         response.status_code = 503
         return Readiness(status="unavailable", checks=checks)
-    return Readiness(status="ok" if checks["redis"].is_ok else "degraded", checks=checks)
+    is_whole = all(check.is_ok for check in checks.values())
+    return Readiness(status="ok" if is_whole else "degraded", checks=checks)
 
 
 @router.get("/metrics", response_class=Response)
-async def metrics(shared: Shared, session: ReadSession) -> Response:
-    """Figures for Prometheus: counts from the database, times of this process's requests."""
-    registry = CollectorRegistry()
-    by_state = Gauge(
-        "espo_jobs", "Jobs by status and resource class.", ["status", "device"], registry=registry
-    )
-    for (status, device), count in (await jobs.counts(session)).items():
-        by_state.labels(status, device).set(count)
-    stored = Gauge("espo_store_bytes", "Bytes in the store.", registry=registry)
-    stored.set(await store.used_bytes(session))
-    listeners = Gauge("espo_event_streams", "Live event streams of this process.", registry=registry)
-    listeners.set(shared.live.listener_count)
-    body = generate_latest(registry) + generate_latest(shared.registry)
+async def metrics(shared: Shared, credentials: Credentials) -> Response:
+    """Figures for Prometheus; with ESPO_METRICS_TOKEN set they want it as the bearer token."""
+    wanted = shared.settings.metrics_token.get_secret_value()
+    given = credentials.credentials if credentials else ""
+    if wanted and not hmac.compare_digest(given.encode(), wanted.encode()):
+        raise DomainError(Code.INVALID_API_KEY, "these figures want the token of ESPO_METRICS_TOKEN")
+    view = await shared.observer.view()
+    body = exposition(view, shared.registry, streams=shared.live.listener_count)
     return Response(body, media_type=CONTENT_TYPE_LATEST)
-
-
-async def _probe_database(shared: Resources) -> None:
-    async with shared.context.database.read() as session:
-        await session.execute(text("SELECT 1"))
-
-
-async def _probe_redis(shared: Resources) -> None:
-    # The client's annotation is that of its blocking twin, too.
-    answer: Awaitable[bool] | bool = shared.context.redis.ping()
-    if not isinstance(answer, bool):
-        await answer
-
-
-async def _check(probe: Awaitable[None]) -> Check:
-    try:
-        async with asyncio.timeout(_CHECK_SECONDS):
-            await probe
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer to the question asked
-        return Check(is_ok=False, detail=type(error).__name__)
-    return Check(is_ok=True)

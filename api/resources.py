@@ -18,6 +18,7 @@ from api.events.live import Live
 from api.jobs.models import Job
 from api.loops.attempt_keys import announce
 from api.loops.context import Context
+from api.observability.observer import Observer
 from api.settings import Settings
 from api.store.store import open_store
 
@@ -35,6 +36,8 @@ class Resources:
     catalogue: Catalogue
     registry: CollectorRegistry
     """Figures of this process alone."""
+    observer: Observer
+    """Figures of the whole service."""
 
     @property
     def settings(self) -> Settings:
@@ -68,12 +71,14 @@ async def open_resources(settings: Settings, registry: CollectorRegistry) -> Asy
         redis=Redis.from_url(settings.redis_url, socket_connect_timeout=2, health_check_interval=15),
         store=await asyncio.to_thread(open_store, settings.store_url),
     )
-    live = Live(context.redis)
+    live, observer = Live(context.redis), Observer(context)
     listening = asyncio.create_task(live.run())
     try:
-        yield Resources(context=context, live=live, catalogue=Catalogue.load(), registry=registry)
+        catalogue = Catalogue.load()
+        yield Resources(context=context, live=live, catalogue=catalogue, registry=registry, observer=observer)
     finally:
         await _end(listening)
+        await observer.close()
         await context.redis.aclose()
         await context.database.close()
 

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Of one job; the oldest go first."""
     max_log_lines: Annotated[int, Field(ge=1)] = 50_000
     """Of one job; the oldest go first."""
+    metrics_token: SecretStr = SecretStr("")
+    """What `GET /metrics` wants as bearer token; empty: it is open, and shows counts and times only."""
 
     @model_validator(mode="before")
     @classmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -49,6 +50,11 @@ class RedisServer:
     def forget(self) -> None:
         """Deletes what it kept, while it does not run."""
         shutil.rmtree(self._folder / "appendonlydir", ignore_errors=True)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Sends it a signal, such as to hang."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         """Ends it at once, as a crash would; what it held is gone."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from redis.asyncio import Redis
@@ -36,6 +38,24 @@ class Stop:
             await asyncio.wait_for(self._task.wait(), seconds)
 
 
+class Pulses:
+    """When each loop of this process last did a good round, by name."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.process = uuid.uuid4().hex
+        self._clock = clock
+        self._good_at: dict[str, float] = {}
+
+    def note(self, name: str) -> None:
+        """A loop begins, or has done a round."""
+        self._good_at[name] = self._clock()
+
+    def ages(self) -> dict[str, float]:
+        """Seconds since each loop's last good round."""
+        now = self._clock()
+        return {name: now - moment for name, moment in self._good_at.items()}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Opened once by the process and shared by its loops; `redis` answers bytes."""
@@ -45,6 +65,7 @@ class Context:
     redis: Redis
     store: Store
     stop: Stop = field(default_factory=Stop)
+    pulses: Pulses = field(default_factory=Pulses)
     dispatch_wanted: asyncio.Event = field(default_factory=asyncio.Event)
     """Set after a commit that made a job runnable, so that the dispatcher of this process need not poll."""
 

@@ -14,6 +14,7 @@ from api.loops.dispatch import Dispatcher
 from api.loops.hints import Hints
 from api.loops.housekeeping import Housekeeper
 from api.loops.ingest import Ingester
+from api.loops.pulse import Publisher
 from api.loops.receive import Receiver
 from api.loops.reconcile import Reconciler
 from api.loops.serve import StoreServer
@@ -53,6 +54,7 @@ def _reconcile(context: Context, hints: Hints) -> list[Step]:
     return [Reconciler(context, hints).step, *tidying]
 
 
+# The first step of each is what the loop is for: a round of it takes seconds at most.
 PARTS: Mapping[str, Callable[[Context, Hints], list[Step]]] = {
     "dispatch": _dispatch,
     "ingest": _ingest,
@@ -63,7 +65,9 @@ PARTS: Mapping[str, Callable[[Context, Hints], list[Step]]] = {
 async def run_loops(names: Iterable[str], context: Context) -> None:
     """Runs the named loops until `context.stop`, and returns when all have ended."""
     hints = Hints(context.settings.broker_url)
-    steps = [(name, step) for name in names for step in PARTS[name](context, hints)]
+    steps = [(name, step) for name in names for step in _steps(name, context, hints)]
+    if steps:
+        steps.append(("pulse", Publisher(context).step))
     tasks = [asyncio.create_task(keep_going(name, step, context.stop)) for name, step in steps]
     try:
         await context.stop.wait()
@@ -71,6 +75,18 @@ async def run_loops(names: Iterable[str], context: Context) -> None:
         context.stop.set()  # also when this coroutine is cancelled, since threads cannot be
         await _end(tasks)
         await hints.close()
+
+
+def _steps(name: str, context: Context, hints: Hints) -> list[Step]:
+    """The steps of a loop; each good round of its first is its pulse."""
+    first, *others = PARTS[name](context, hints)
+    context.pulses.note(name)
+
+    async def pulsing() -> None:
+        await first()
+        context.pulses.note(name)
+
+    return [pulsing, *others]
 
 
 async def keep_going(name: str, step: Step, stop: Stop) -> None:

@@ -94,7 +94,7 @@ class HandWorker:
         for numbered in self.spool[committed:]:
             await self.send(numbered)
 
-    async def beat(self) -> None:
+    async def beat(self, **changes: Any) -> None:
         self.beats += 1
         beat = Beat(
             worker="hand",
@@ -105,6 +105,7 @@ class HandWorker:
             device="cpu",
             memory_bytes=1,
         )
+        beat = beat.model_copy(update=changes)
         await self.redis.set(beat_key(self.job_id), beat.model_dump_json(), ex=60)
 
 
