@@ -17,6 +17,7 @@ then nobody else may claim it; one that may or may not be in somebody's hands is
 | espo:worker:{worker} | string, expires | worker | Presence |
 | espo:runs | set | API | jobs whose streams are open |
 | espo:uploads | hash | worker, API | field `{job}:{attempt}:{step}` -> Upload |
+| espo:receiving:{upload} | string, expires | API | which process receives the offer |
 | espo:requests:{place} | list, expires | receiver | ChunkRequests; place is `store` or an upload's field |
 | espo:chunks:{transfer} | list, expires | sender | chunk frames of one transfer |
 | espo:loops:{process} | string, expires | API | age of the last good round of each loop of a process |
@@ -48,6 +49,7 @@ HEARTBEAT_SECONDS = 5.0
 LEASE_SECONDS = 30.0
 PRESENCE_SECONDS = 15
 TRANSFER_EXPIRY_SECONDS = 120
+RECEIVING_SECONDS = 15
 CLAIM_EXPIRY_SECONDS = 24 * 3600
 
 
@@ -92,6 +94,10 @@ def loops_key(process: str) -> str:
 
 def upload_field(job: str, attempt: int, step: int) -> str:
     return f"{job}:{attempt}:{step}"
+
+
+def receiving_key(upload: str) -> str:
+    return f"espo:receiving:{upload}"
 
 
 def requests_key(place: str) -> str:

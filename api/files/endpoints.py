@@ -41,7 +41,7 @@ _FORM: dict[str, Any] = {
 @router.post("", openapi_extra=_FORM)
 async def upload_file(request: Request, caller: Writer, session: WriteSession, shared: Shared) -> FileObject:
     """Uploads a JSONL file. Every line is checked; the error names the line."""
-    async with received(request, shared.settings.home / "tmp") as upload:
+    async with received(request, shared.settings.home) as upload:
         row = await service.keep(shared.context, caller.project_id, upload)
     session.add(row)
     return file_object(row)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from api.errors import Code, DomainError, invalid
+from api.store.incoming import incoming
 
 if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
@@ -40,23 +40,20 @@ class Upload:
 
 
 @asynccontextmanager
-async def received(request: Request, folder: Path) -> AsyncIterator[Upload]:
-    """The upload in a request's body; whatever of it is still in `folder` at the end is deleted.
+async def received(request: Request, home: Path) -> AsyncIterator[Upload]:
+    """The upload in a request's body, in a folder of its own that is gone at the end.
 
     Raises:
         DomainError: the body is no multipart form, or has no part `file`.
     """
     boundary = _boundary(request.headers.get("content-type", ""))
-    await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    upload = Upload(path=folder / f"upload-{uuid.uuid4().hex}.part")
-    try:
+    async with incoming(home) as folder:
+        upload = Upload(path=folder / "upload")
         with upload.path.open("wb") as file:
             await _parse(request, boundary, _Receiver(upload, file))
         if upload.filename is None:
             raise invalid("file", "the form has no part `file` with a file name")
         yield upload
-    finally:
-        upload.path.unlink(missing_ok=True)
 
 
 def _boundary(content_type: str) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +17,9 @@ from pydantic import ValidationError
 
 from api.jobs.models import Attempt
 from api.loops.context import Context
+from api.loops.holds import Holds
 from api.store import repository
+from api.store.incoming import incoming
 from espo_contracts.events import FileEntry
 from espo_contracts.wire import LEASE_SECONDS, UPLOADS_KEY, Upload
 from espo_transfer import Cancelled, TransferError, connect, fetch
@@ -26,18 +28,28 @@ POLL_SECONDS = 0.25
 REST_SECONDS = 5.0
 """After a full disk or a silent worker; the offer stands meanwhile."""
 
+_ANSWER = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+
 log = logging.getLogger(__name__)
 
 
-class Receiver:
-    """Takes one offer at each `step`; as many steps may run at once as uploads should.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    field: str
+    document: bytes
+    upload: Upload
 
-    Two processes may take the same offer: each fetches whole files, and the store keeps one of two equals.
-    """
+
+class Receiver:
+    """Takes one offer at each `step`; as many steps may run at once as uploads should, in many processes."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._busy: set[str] = set()
+        self._holds = Holds(context.redis)
         self._rests_until: dict[str, float] = {}
 
     async def step(self) -> None:
@@ -46,23 +58,20 @@ class Receiver:
         if offer is None:
             await self._context.stop.wait(POLL_SECONDS)
             return
-        field, upload = offer
-        self._busy.add(field)
-        try:
-            await self._receive(field, upload)
-        finally:
-            self._busy.discard(field)
+        async with self._holds.kept(offer.field):
+            await self._receive(offer)
 
-    async def _next_offer(self) -> tuple[str, Upload] | None:
+    async def _next_offer(self) -> _Offer | None:
+        """The first offer that nobody receives, which is ours now."""
         now = time.monotonic()
         documents: dict[Any, Any] = await self._context.redis.hgetall(UPLOADS_KEY)
         for name, document in sorted(documents.items()):
             field = name.decode()
-            if field in self._busy or self._rests_until.get(field, 0.0) > now:
+            if self._rests_until.get(field, 0.0) > now:
                 continue
             upload = await self._parse(field, document)
-            if upload is not None and upload.state == "offered":
-                return field, upload
+            if upload is not None and upload.state == "offered" and await self._holds.take(field):
+                return _Offer(field=field, document=document, upload=upload)
         self._rests_until = {field: until for field, until in self._rests_until.items() if until > now}
         return None
 
@@ -74,20 +83,20 @@ class Receiver:
             await self._context.redis.hdel(UPLOADS_KEY, field)
             return None
 
-    async def _receive(self, field: str, upload: Upload) -> None:
-        if not await self._is_live(upload):
-            await self._answer(field, upload, "refused", reason="the attempt is over")
+    async def _receive(self, offer: _Offer) -> None:
+        if not await self._is_live(offer.upload):
+            await self._answer(offer, "refused", reason="the attempt is over")
             return
         try:
-            for entry in upload.files:
-                await self._take(field, entry)
+            for entry in offer.upload.files:
+                await self._take(offer.field, entry)
         except Cancelled:
             return
         except (OSError, TransferError) as error:
-            log.warning("checkpoint %s waits: %s", field, error)
-            self._rests_until[field] = time.monotonic() + REST_SECONDS
+            log.warning("checkpoint %s waits: %s", offer.field, error)
+            self._rests_until[offer.field] = time.monotonic() + REST_SECONDS
             return
-        await self._answer(field, upload, "stored")
+        await self._answer(offer, "stored")
 
     async def _is_live(self, upload: Upload) -> bool:
         async with self._context.database.read() as session:
@@ -99,14 +108,11 @@ class Receiver:
         await self._touch(entry)
         if await asyncio.to_thread(self._is_stored, entry):
             return
-        # A name of its own: two offers that are received at once often share a file, such as the tokenizer.
-        target = self._context.settings.home / "tmp" / uuid.uuid4().hex
-        try:
+        async with incoming(self._context.settings.home) as folder:
+            target = folder / entry.sha256
             await asyncio.to_thread(self._fetch, place, entry, target)
             await self._touch(entry)  # a long transfer may have outlasted the first one
             await asyncio.to_thread(self._context.store.adopt, target, entry.sha256)
-        finally:
-            await asyncio.to_thread(target.unlink, missing_ok=True)
 
     async def _touch(self, entry: FileEntry) -> None:
         async with self._context.database.write() as session:
@@ -122,8 +128,8 @@ class Receiver:
         with connect(self._context.settings.redis_url) as client:
             fetch(client, place, entry, target, self._context.stop.thread, patience_seconds=LEASE_SECONDS)
 
-    async def _answer(
-        self, field: str, upload: Upload, state: Literal["stored", "refused"], *, reason: str = ""
-    ) -> None:
-        answer = upload.model_copy(update={"state": state, "reason": reason})
-        await self._context.redis.hset(UPLOADS_KEY, field, answer.model_dump_json())
+    async def _answer(self, offer: _Offer, state: Literal["stored", "refused"], *, reason: str = "") -> None:
+        """Unless the worker has withdrawn it meanwhile: nobody would clear the answer away."""
+        answer = offer.upload.model_copy(update={"state": state, "reason": reason})
+        arguments: list[Any] = [offer.field, offer.document, answer.model_dump_json()]
+        await self._context.redis.register_script(_ANSWER)(keys=[UPLOADS_KEY], args=arguments)

@@ -39,6 +39,10 @@ class ObjectStore:
         if self._size(sha256) is not None:
             obstore.delete(self._bucket, _key(sha256))
 
+    def tidy(self) -> None:
+        # An object appears whole or not at all; parts of a broken upload are the bucket's lifecycle's to end.
+        return
+
     def probe(self) -> None:
         # Any answer will do, "not found" included: the bucket is there and lets us in.
         self._size("0" * 64)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from pathlib import Path
 
 from espo_transfer.digest import sync_folder
+from espo_transfer.scratch import clear_abandoned, scratch
 
 
 class LocalStore:
@@ -25,10 +25,15 @@ class LocalStore:
         if not target.parent.exists():
             target.parent.mkdir(exist_ok=True)
             sync_folder(self._root)
-        source = self._on_this_file_system(path)
-        _sync_file(source)
-        source.replace(target)
-        sync_folder(target.parent)
+        if path.stat().st_dev == self._root.stat().st_dev:
+            _settle(path, target)
+            return
+        # A rename across file systems is not atomic: a copy beside the target first.
+        with scratch(self._root) as folder:
+            copy = folder / sha256
+            shutil.copyfile(path, copy)
+            _settle(copy, target)
+        path.unlink()
 
     def read(self, sha256: str, offset: int, length: int) -> bytes:
         with self._known(sha256).open("rb") as file:
@@ -44,6 +49,9 @@ class LocalStore:
     def delete(self, sha256: str) -> None:
         self._path(sha256).unlink(missing_ok=True)
 
+    def tidy(self) -> None:
+        clear_abandoned(self._root)
+
     def probe(self) -> None:
         if not os.access(self._root, os.W_OK | os.X_OK):
             raise PermissionError(f"cannot write to {self._root}")
@@ -57,20 +65,9 @@ class LocalStore:
             raise KeyError(sha256)
         return path
 
-    def _on_this_file_system(self, path: Path) -> Path:
-        """The file itself, or a copy beside the target: a rename across file systems is not atomic."""
-        if path.stat().st_dev == self._root.stat().st_dev:
-            return path
-        incoming = self._root / f".{uuid.uuid4().hex}.part"
-        try:
-            shutil.copyfile(path, incoming)
-        except BaseException:
-            incoming.unlink(missing_ok=True)
-            raise
-        path.unlink()
-        return incoming
 
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
+def _settle(source: Path, target: Path) -> None:
+    with source.open("rb") as file:
         os.fsync(file.fileno())
+    source.replace(target)
+    sync_folder(target.parent)

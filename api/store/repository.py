@@ -29,15 +29,16 @@ async def touch(session: AsyncSession, sha256: str, size: int) -> None:
     await session.execute(statement)
 
 
-async def unreferenced(session: AsyncSession, *, before: float, limit: int) -> list[str]:
-    """Hashes that no file and no checkpoint names and that nobody touched since `before`."""
-    query = select(Blob.sha256).where(Blob.touched_at < before, ~_is_referenced()).limit(limit)
-    return list(await session.scalars(query))
+async def unreferenced(session: AsyncSession, *, before: float, limit: int) -> dict[str, float]:
+    """By hash, when bytes that no file and no checkpoint names were last touched, before a time."""
+    query = select(Blob.sha256, Blob.touched_at).where(Blob.touched_at < before, ~_is_referenced())
+    rows = await session.execute(query.order_by(Blob.touched_at).limit(limit))
+    return {row.sha256: row.touched_at for row in rows}
 
 
-async def forget(session: AsyncSession, sha256: str, *, before: float) -> bool:
+async def forget(session: AsyncSession, sha256: str, *, touched_at: float) -> bool:
     """Whether the row was deleted: no longer so when somebody touched or referenced it meanwhile."""
-    statement = delete(Blob).where(Blob.sha256 == sha256, Blob.touched_at < before, ~_is_referenced())
+    statement = delete(Blob).where(Blob.sha256 == sha256, Blob.touched_at == touched_at, ~_is_referenced())
     return bool((await session.execute(statement)).rowcount)  # type: ignore[attr-defined]
 
 

@@ -32,6 +32,10 @@ class Store(Protocol):
         """Forgets the bytes; unknown ones too, without an error."""
         ...
 
+    def tidy(self) -> None:
+        """Removes what killed processes left half stored."""
+        ...
+
     def probe(self) -> None:
         """Raises OSError when the store cannot be used now."""
         ...

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from api.loops.context import Context
+from api.loops.holds import Holds
 from api.loops.ingest import Ingester
 from api.loops.receive import Receiver
 from api.loops.runner import keep_going
@@ -14,11 +17,12 @@ from api.loops.serve import StoreServer
 from api.store import repository
 from api.store.local import LocalStore
 from espo_contracts.events import Checkpoint, FileEntry
-from espo_contracts.wire import STORE_PLACE, UPLOADS_KEY, Upload, upload_field
-from espo_transfer import FolderSource, connect, entry_of, fetch, serve
+from espo_contracts.wire import STORE_PLACE, UPLOADS_KEY, Upload, receiving_key, upload_field
+from espo_transfer import FolderSource, Source, connect, entry_of, fetch, serve
 from tests.api.loops.actors import HandWorker, checkpoints_of, dispatched, eventually, job_of
 from tests.api.loops.conftest import MakeJob
 from tests.api.loops.samples import STARTED
+from tests.chaos.faults.chunks import spoil_chunks, spoil_requests
 
 
 @pytest.fixture
@@ -71,11 +75,27 @@ async def answer(context: Context, field: str) -> Upload:
     return await state()
 
 
-def serving(context: Context, field: str, folder: Path) -> asyncio.Task[None]:
-    """A worker's side that sends the folder's files until the test's end."""
+class CountingSource(FolderSource):
+    bytes_read = 0
+
+    def read(self, sha256: str, offset: int, length: int) -> bytes:
+        found = super().read(sha256, offset, length)
+        self.bytes_read += len(found)
+        return found
+
+
+def paths_of(folder: Path) -> dict[str, Path]:
+    return {entry_of(path).sha256: path for path in folder.iterdir()}
+
+
+def source_of(folder: Path) -> FolderSource:
+    return FolderSource(paths_of(folder))
+
+
+def serving(context: Context, field: str, source: Source) -> asyncio.Task[None]:
+    """A worker's side that sends until the test's end."""
 
     def run() -> None:
-        source = FolderSource({entry_of(path).sha256: path for path in folder.iterdir()})
         with connect(context.settings.redis_url) as client:
             serve(client, field, source, context.stop.thread)
 
@@ -87,7 +107,7 @@ async def test_a_checkpoint_travels_into_the_store_and_becomes_visible(
     context: Context, worker: HandWorker, folder: Path
 ) -> None:
     files = files_of(folder)
-    sending = serving(context, await offer(context, worker, files), folder)
+    sending = serving(context, await offer(context, worker, files), source_of(folder))
     assert (await answer(context, upload_field(worker.job_id, 1, 5))).state == "stored"
     for entry in files:
         assert context.store.read(entry.sha256, 0, entry.size) == content(folder / entry.name)
@@ -105,13 +125,105 @@ async def test_offers_with_a_file_in_common_are_received_at_once(
 ) -> None:
     workers = [await dispatched(context, await make_job(created_at=float(age))) for age in range(2)]
     fields = [await offer(context, worker, files_of(folder)) for worker in workers]
-    sending = [serving(context, field, folder) for field in fields]
+    sending = [serving(context, field, source_of(folder)) for field in fields]
     receiver = Receiver(context)
     await asyncio.gather(receiver.step(), receiver.step())
     assert [(await answer(context, field)).state for field in fields] == ["stored", "stored"]
     assert files_of(context.settings.home / "tmp") == []
     context.stop.set()
     await asyncio.gather(*sending)
+
+
+async def test_two_ingesters_send_an_offer_once(context: Context, worker: HandWorker, folder: Path) -> None:
+    """Each with a receiver of its own, as two processes have."""
+    field = await offer(context, worker, files_of(folder))
+    source = CountingSource(paths_of(folder))
+    sending = serving(context, field, source)
+    await asyncio.gather(*(Receiver(context).step() for _ in range(3)))
+    assert (await answer(context, field)).state == "stored"
+    assert source.bytes_read == sum(entry.size for entry in files_of(folder))
+    assert await context.redis.exists(receiving_key(field)) == 0
+    context.stop.set()
+    await sending
+
+
+async def test_the_offer_of_a_killed_ingester_is_taken_by_another(
+    context: Context, worker: HandWorker, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.loops.holds.RECEIVING_SECONDS", 1)
+    field = await offer(context, worker, files_of(folder))
+    assert await Holds(context.redis).take(field)  # and no more is heard of it
+    sending = serving(context, field, source_of(folder))
+    receiver = Receiver(context)
+
+    async def is_stored() -> bool:
+        await receiver.step()
+        return Upload.model_validate_json(await context.redis.hget(UPLOADS_KEY, field)).state == "stored"
+
+    await eventually(is_stored)
+    context.stop.set()
+    await sending
+
+
+async def test_a_hold_is_kept_as_long_as_the_transfer_and_not_longer(
+    context: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.loops.holds.RECEIVING_SECONDS", 1)
+    ours, other = Holds(context.redis), Holds(context.redis)
+    assert await ours.take("x:1:1")
+    async with ours.kept("x:1:1"):
+        for _ in range(5):
+            await asyncio.sleep(0.3)
+            assert not await other.take("x:1:1")
+    assert await other.take("x:1:1")
+    async with ours.kept("x:1:1"):
+        pass
+    assert await context.redis.exists(receiving_key("x:1:1"))  # not ours to let go
+
+
+async def test_an_answer_to_an_offer_that_was_withdrawn_leaves_nothing(
+    context: Context, worker: HandWorker, folder: Path
+) -> None:
+    field = await offer(context, worker, files_of(folder))
+    source = source_of(folder)
+
+    class Withdrawing(FolderSource):
+        def read(self, sha256: str, offset: int, length: int) -> bytes:
+            with connect(context.settings.redis_url) as client:
+                client.hdel(UPLOADS_KEY, field)
+            return source.read(sha256, offset, length)
+
+    sending = serving(context, field, Withdrawing({}))
+    await Receiver(context).step()
+    assert await context.redis.hgetall(UPLOADS_KEY) == {}
+    context.stop.set()
+    await sending
+
+
+async def test_a_checkpoint_arrives_whole_through_garbage(
+    context: Context, worker: HandWorker, folder: Path
+) -> None:
+    (folder / "large.safetensors").write_bytes(bytes(range(251)) * 80_000)
+    files = files_of(folder)
+    field = await offer(context, worker, files)
+    random, is_over = Random(7), threading.Event()
+
+    def spoil() -> None:
+        with connect(context.settings.redis_url) as client:
+            while not is_over.wait(0.002):
+                spoil_chunks(client, random)
+                spoil_requests(client, random)
+
+    spoiling = asyncio.create_task(asyncio.to_thread(spoil))
+    sending = serving(context, field, source_of(folder))
+    await Receiver(context).step()
+    is_over.set()
+    await spoiling
+    assert (await answer(context, field)).state == "stored"
+    for entry in files:
+        assert context.store.read(entry.sha256, 0, entry.size) == content(folder / entry.name)
+    context.stop.set()
+    await sending
 
 
 @pytest.mark.usefixtures("receiving")
@@ -143,7 +255,7 @@ async def test_a_full_disk_leaves_the_offer_standing(
         raise OSError(28, "No space left on device")
 
     field = await offer(context, worker, files_of(folder))
-    sending = serving(context, field, folder)
+    sending = serving(context, field, source_of(folder))
     receiver = Receiver(context)
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "adopt", full)
