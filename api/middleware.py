@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import time
 import uuid
@@ -13,9 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import problem
+from api.errors import Code, DomainError, problem
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_STOPPING = DomainError(
+    Code.UNAVAILABLE, "this process stops; send the request again", headers={"retry-after": "1"}
+)
 
 
 class RequestIds:
@@ -46,10 +50,22 @@ class RequestIds:
             await self._app(scope, receive, send_with_id)
         except ClientDisconnect:
             return  # nobody is left to answer
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             if is_started:
                 raise  # the server then cuts the connection, so that nobody takes half an answer for a whole
-            await problem(error, scope)(scope, receive, send_with_id)
+            await _answer(error, scope, receive, send_with_id)
+
+
+async def _answer(
+    error: Exception | asyncio.CancelledError, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Answers what nothing else answered. A server that stops cancels what is not done in time, and would
+    itself answer 500, which nobody repeats."""
+    if isinstance(error, Exception):
+        await problem(error, scope)(scope, receive, send)
+        return
+    await problem(_STOPPING, scope)(scope, receive, send)
+    raise error
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,7 +1,8 @@
 """Two ranks of a run: `torchrun … -m tests.espo_core.distributed.ranks <file>`.
 
-The file is a list of runs, each `{spec, work_dir, model, resume}`, which the ranks make one after another;
-the first rank writes each run's events into its folder. Before, both try what they can tell each other.
+The file is a list of runs, each `{spec, work_dir, model, resume, stops_after_events}`, which the ranks make
+one after another; the first rank writes each run's events into its folder. Before, both try what they can
+tell each other.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def _run(run: dict[str, Any], world: World) -> None:
         model=Path(run["model"]),
         resume=Path(run["resume"]) if "resume" in run else None,
         world=world,
+        # As in the service: only the first rank can be relied on to be told in time.
+        must_stop=lambda: world.is_first and len(events) > run.get("stops_after_events", 1000),
     )
     Trainer(inputs, lambda event: events.append(event.model_dump_json())).run()
     if world.is_first:

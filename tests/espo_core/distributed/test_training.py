@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from espo_contracts.events import Event, Started
+from espo_contracts.events import Checkpoint, Event, Started
 from espo_contracts.job import JobSpec
 from espo_core.checkpoint import TENSORS
 from tests.espo_core.distributed.ranks import TRIED, run_on_two
@@ -80,7 +80,8 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
         for name, spec in wanted.items()
     ]
     resumed = {**together[2], "work_dir": folder / "resumed", "resume": folder / "full" / "checkpoint-1"}
-    return Runs(folder=folder, events=alone | run_on_two([*together, resumed], folder))
+    stopped = {**together[2], "work_dir": folder / "stopped", "stops_after_events": 2}
+    return Runs(folder=folder, events=alone | run_on_two([*together, resumed, stopped], folder))
 
 
 @pytest.mark.parametrize(("kind", "sharding"), PAIRS)
@@ -124,6 +125,11 @@ def test_two_go_on_where_one_stopped(runs: Runs) -> None:
     assert isinstance(started, Started)
     assert (started.resumed_from, started.device) == (1, "2 x cpu")
     assert_same_run(runs, "resumed", "full")
+
+
+def test_two_stop_together_when_the_first_is_told(runs: Runs) -> None:
+    told = [event.step for event in runs.events["stopped"] if isinstance(event, Checkpoint)]
+    assert told == [1]
 
 
 def test_what_ranks_tell_each_other(runs: Runs) -> None:
