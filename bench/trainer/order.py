@@ -78,6 +78,7 @@ def job_of(work: Work, *, algorithm: str = "grpo") -> JobSpec:
                 "beta2": BETA2,
                 "max_gradient_norm": MAX_GRADIENT_NORM,
                 "mini_batches": work.mini_batches,
+                "micro_batch_tokens": work.micro_batch_tokens,
             },
             "schedule": {"steps": ENDLESS, "checkpoint_every": 0, "samples_per_step": 0},
             "resources": {"cpu_threads": 1, "device": work.device},

@@ -30,6 +30,8 @@ class Work:
     is_forced: bool
     """Every response has `max_new_tokens`; else it ends where the model ends it."""
     mini_batches: int = 4
+    micro_batch_tokens: int = 16_384
+    """Of our passes; the peer's pass is a mini-batch."""
     device: Literal["cpu", "gpu"] = "cpu"
     """On a GPU products are in bfloat16, by autocast on both sides."""
     warm_up: int = 2
@@ -120,6 +122,7 @@ WORKS = (
         prompt_tokens=16,
         max_new_tokens=64,
         is_forced=True,
+        micro_batch_tokens=300,  # two passes a group: memory is compared too
         warm_up=1,
         rounds=3,
         reach=2.2,
