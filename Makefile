@@ -1,11 +1,13 @@
 # Bare `make` lists the targets. Everything runs in .venv, which `make run` and `make test` set up by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help run up test test-fast test-compose test-peers check fix bench evidence catalogue lock migration model-smollm2 clean
+.PHONY: help run up test test-fast test-compose test-peers check fix bench chaos evidence catalogue lock migration model-smollm2 clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 JOB ?= examples/quickstart.yaml
+SEED ?= 1
+ROUNDS ?= 2
 export ESPO_HOME ?= $(CURDIR)/.espo
 # Everything after the set-up works offline, and nothing of ours reports home.
 export HF_HUB_OFFLINE ?= 1
@@ -54,6 +56,9 @@ bench: .venv/peers.stamp ## Print the figures of the README; the trainer's besid
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.transfer
 	@$(BIN)/python -m bench.memory
+
+chaos: .venv/dev.stamp ## Harm the whole service in every way and print what it survived: make chaos SEED=1 ROUNDS=10
+	@$(BIN)/python -m tests.chaos --seed $(SEED) --rounds $(ROUNDS)
 
 catalogue: .venv/run.stamp ## Write espo_contracts/catalogue.json anew from the code
 	@$(BIN)/python -m espo_core.catalogue

@@ -14,12 +14,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import make_url
+
 from tests.chaos.campaign import Campaign, Findings, Scale
 from tests.chaos.fault import DATABASES, Fault
 from tests.chaos.faults import FAULTS
 from tests.chaos.stack import Stack
 from tests.chaos.table import markdown
-from tests.servers import PostgresServer, RedisServer, new_database
+from tests.servers import PostgresServer, RedisServer
 
 
 def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence[Fault]) -> Findings:
@@ -33,7 +35,11 @@ def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence
         if database == "postgresql":
             postgres = PostgresServer()
             ending.callback(postgres.close)
-            url = ending.enter_context(new_database(postgres.url))
+            url = (
+                make_url(postgres.url)
+                .set(drivername="postgresql+psycopg")
+                .render_as_string(hide_password=False)
+            )
         stack = Stack(home=home, redis_url=redis.url, database_url=url, redis=redis, postgres=postgres)
         ending.callback(stack.destroy)
         fitting = [fault for fault in faults if database in fault.databases]
