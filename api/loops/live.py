@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 
 from api.db import Database
 from api.jobs.models import Attempt, Job
-from espo_contracts.wire import Beat, run_key, stream_id
+from espo_contracts.wire import HEARTBEAT_SECONDS, Beat, run_key, stream_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,16 @@ class Live:
         """Whether a worker has been seen with it, even if Redis has lost all trace."""
         return self.worker is not None or self.started_at is not None
 
-    def is_overdue(self, grace_seconds: float) -> bool:
-        """Whether its run is longer than the job allows."""
-        if self.started_at is None:
+    def is_overdue(self, grace_seconds: float, *, beats: int) -> bool:
+        """Whether its run is longer than the job allows, by the calendar and by its worker's beats.
+
+        The beats are the worker's own steady clock, which may only be slow; the calendar alone would end
+        every run when some clock steps forward.
+        """
+        bound = self.max_hours * 3600 + grace_seconds
+        if self.started_at is None or beats * HEARTBEAT_SECONDS < bound:
             return False
-        return time.time() > self.started_at + self.max_hours * 3600 + grace_seconds
+        return time.time() > self.started_at + bound
 
 
 async def load_live(database: Database) -> list[Live]:

@@ -98,7 +98,7 @@ class Reconciler:
 
     async def _has_ended(self, live: Live, watch: Watch) -> bool:
         """Whether the attempt was ended now, because its worker is gone or its time is up."""
-        if live.is_overdue(TIMEOUT_GRACE_SECONDS):
+        if live.is_overdue(TIMEOUT_GRACE_SECONDS, beats=watch.count or 0):
             return await end(self._context, live, TIMEOUT)
         if watch.silent_seconds < LEASE_SECONDS or await has_unread(self._context.redis, live):
             return False  # what a silent worker said before is taken first: it may be that it had finished

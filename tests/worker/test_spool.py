@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.small_disk import small_disk
 from worker import spool as module
 from worker.spool import Spool
 
@@ -50,33 +51,51 @@ def test_committed_segments_are_deleted(spool: Spool, tmp_path: Path) -> None:
     spool.close()
 
 
-def test_a_full_disk_adds_nothing(spool: Spool) -> None:
-    spool.append(b"one")
-    good, spool._file = spool._file, _Full(spool._file)  # type: ignore[assignment]
-    with pytest.raises(OSError, match="space"):
+def test_a_full_disk_does_not_stop_the_events(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some on the disk, then in memory, then on the disk again: nobody who reads them sees a difference."""
+    monkeypatch.setattr(module, "MEMORY_SEGMENT_BYTES", 2000)
+    lines = [b"%d " % number * 100 for number in range(600)]
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        spool = Spool(disk.folder / "spool")
+        for number, line in enumerate(lines):
+            if number == 200:
+                disk.fill()
+            if number == 400:
+                disk.free()
+            spool.append(line)
+        kinds = {path is None for path in (segment.path for segment in spool._segments)}
+        assert kinds == {True, False}
+        for after in (0, 150, 200, 399, 599):
+            assert read_all(spool, after) == lines[after:]
+        spool.forget(599)
+        assert len(list((disk.folder / "spool").iterdir())) == 1
+        assert read_all(spool, 599) == lines[599:]
+        spool.close()
+
+
+def test_a_disk_that_is_full_from_the_start(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        disk.fill()
+        spool = Spool(disk.folder / "spool")
+        spool.append(b"one")
         spool.append(b"two")
-    spool._file = good
-    spool.append(b"three")
-    assert read_all(spool, 0) == [b"one", b"three"]
-    assert spool.last_seq == 2
-    spool.close()
+        assert read_all(spool, 0) == [b"one", b"two"]
+        spool.close()
 
 
-class _Full:
-    """A file on a disk that fills up in the middle of a write."""
-
-    def __init__(self, file: object) -> None:
-        self._file = file
-        self._is_full = False
-
-    def write(self, data: bytes) -> int:
-        if self._is_full:
-            raise OSError(28, "No space left on device")
-        self._is_full = True
-        return self._file.write(bytes(data)[:2])  # type: ignore[attr-defined, no-any-return]
-
-    def truncate(self, size: int) -> None:
-        self._file.truncate(size)  # type: ignore[attr-defined]
+def test_when_memory_is_used_up_too_nothing_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 10_000)
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        spool = Spool(disk.folder / "spool")
+        spool.append(b"on disk")
+        disk.fill()
+        with pytest.raises(OSError, match="No space"):
+            spool.append(b"x" * 10_001)
+        assert spool.last_seq == 1
+        disk.free()
+        spool.append(b"again")
+        assert read_all(spool, 0) == [b"on disk", b"again"]
+        spool.close()
 
 
 @settings(max_examples=50, deadline=None)

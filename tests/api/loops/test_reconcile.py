@@ -13,7 +13,7 @@ from api.loops.context import Context
 from api.loops.dispatch import Dispatcher
 from api.loops.ingest import Ingester
 from api.loops.reconcile import Reconciler
-from espo_contracts.wire import LEASE_SECONDS, RUNS_KEY, Hint, claim_key, job_key, run_key
+from espo_contracts.wire import HEARTBEAT_SECONDS, LEASE_SECONDS, RUNS_KEY, Hint, claim_key, job_key, run_key
 from tests.api.loops.actors import (
     FakeHints,
     HandWorker,
@@ -242,6 +242,12 @@ async def test_a_run_beyond_its_hours_fails_though_its_worker_beats(
     await Ingester(context).step()
     async with context.database.write() as session:
         await session.execute(update(Attempt).values(started_at=time.time() - 25 * 3600))
+    worker.beats = 10
+    await worker.beat()
+    await reconciler.tick(listened_seconds=1.0)
+    # Our clock has stepped: its own, of which the beats tell, says that it has only begun.
+    assert (await job_of(context.database, worker.job_id)).status == "running"
+    worker.beats = int(25 * 3600 / HEARTBEAT_SECONDS)
     await worker.beat()
     await reconciler.tick(listened_seconds=1.0)
     job = await job_of(context.database, worker.job_id)
