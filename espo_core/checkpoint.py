@@ -7,10 +7,13 @@ and step (randomness.py), so there is no random state to keep.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +29,9 @@ from espo_core.policy import Policy
 from espo_core.samplers.base import SamplerState
 
 TENSORS, STATE = "training_state.safetensors", "training_state.json"
+FULL_DISK_SECONDS = 600.0
+_FULL_DISK_PAUSE_SECONDS = 1.0
+_NO_SPACE = re.compile(rf"(os error|code:) ({errno.ENOSPC}|{errno.EDQUOT})\b")
 
 
 class TrainingState(BaseModel):
@@ -48,26 +54,58 @@ def checkpoint_folder(work_dir: Path, step: int) -> Path:
 
 
 def save_checkpoint(
-    work_dir: Path, policy: Policy, state: TrainingState, tensors: Mapping[str, Tensor]
+    work_dir: Path,
+    policy: Policy,
+    state: TrainingState,
+    tensors: Mapping[str, Tensor],
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[FileEntry]:
     """Writes a checkpoint, which appears whole or not at all, and returns its files.
 
+    A full disk is waited for: what is uploaded makes room, and so does whoever reads the warning.
+
     Raises:
-        CheckpointError: it cannot be written.
+        CheckpointError: it cannot be written, or there was no room for ten minutes.
     """
     target = checkpoint_folder(work_dir, state.step)
     partial = work_dir / f".{target.name}.partial"
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        policy.save(partial)
-        save_file({name: one.contiguous() for name, one in tensors.items()}, partial / TENSORS)
-        (partial / STATE).write_text(state.model_dump_json(indent=2))
-        entries = [_settled(path) for path in sorted(partial.iterdir()) if path.is_file()]
-        _publish(partial, target)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"checkpoint {state.step} cannot be written: {error}") from error
-    return entries
+    gives_up_at = time.monotonic() + FULL_DISK_SECONDS
+    is_warned = False
+    while True:
+        try:
+            entries = _written(partial, policy, state, tensors)
+            _publish(partial, target)
+        except Exception as error:  # tokenizers raises no other
+            shutil.rmtree(partial, ignore_errors=True)
+            is_full = _is_full_disk(error)
+            if not is_full and not isinstance(error, (OSError, SafetensorError)):
+                raise
+            if not is_full or time.monotonic() > gives_up_at:
+                raise CheckpointError(f"checkpoint {state.step} cannot be written: {error}") from error
+        else:
+            return entries
+        if not is_warned:
+            is_warned = True
+            warn(f"the disk is full: the run waits with its checkpoint of step {state.step} for space")
+        time.sleep(_FULL_DISK_PAUSE_SECONDS)
+
+
+def _written(
+    partial: Path, policy: Policy, state: TrainingState, tensors: Mapping[str, Tensor]
+) -> list[FileEntry]:
+    """The files of the checkpoint, written to a new folder."""
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    policy.save(partial)
+    save_file({name: one.contiguous() for name, one in tensors.items()}, partial / TENSORS)
+    (partial / STATE).write_text(state.model_dump_json(indent=2))
+    return [_settled(path) for path in sorted(partial.iterdir()) if path.is_file()]
+
+
+def _is_full_disk(error: Exception) -> bool:
+    """Whether there was no room. What is written in Rust, tensors and tokenizers, says so in words only."""
+    number = getattr(error, "errno", None)
+    return number in {errno.ENOSPC, errno.EDQUOT} or _NO_SPACE.search(str(error)) is not None
 
 
 def load_training_state(folder: Path) -> tuple[TrainingState, dict[str, Tensor]]:

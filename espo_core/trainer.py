@@ -138,7 +138,7 @@ class Trainer:
         tensors = gathered_tensors(run.tensors() | ahead.tensors, self._world)
         with run.replicas.whole():
             if self._world.is_first:
-                files = save_checkpoint(self._inputs.work_dir, run.policy, state, tensors)
+                files = save_checkpoint(self._inputs.work_dir, run.policy, state, tensors, self._warn)
                 told = finite(step, checkpoint_metrics(metrics))
                 self._emit(Checkpoint(step=step, files=files, metrics=told.values))
 

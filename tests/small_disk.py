@@ -26,8 +26,8 @@ class Disk:
         status = os.statvfs(self.folder)
         return status.f_bavail * status.f_frsize
 
-    def fill(self) -> None:
-        """Takes every free block."""
+    def fill(self, *, but_bytes: int = 0) -> None:
+        """Takes every free block, but so many bytes."""
         with (self.folder / _BALLAST).open("ab", buffering=0) as file:
             try:
                 while True:
@@ -35,6 +35,7 @@ class Disk:
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
+            file.truncate(max(0, file.tell() - but_bytes))
 
     def free(self) -> None:
         """Gives back what `fill` took."""

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from espo_core import checkpoint as module
 from espo_core.checkpoint import (
     TrainingState,
     checkpoint_folder,
@@ -19,6 +20,7 @@ from espo_core.checkpoint import (
 from espo_core.errors import CheckpointError
 from espo_core.policy import Policy
 from espo_core.samplers.base import SamplerState
+from tests.small_disk import small_disk
 
 TENSORS = {"optimiser/exp_avg/a": torch.arange(6.0).view(2, 3).T, "optimiser/step/a": torch.tensor(3.0)}
 
@@ -54,6 +56,40 @@ def test_a_place_that_cannot_be_written(policy: Policy, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(CheckpointError, match="checkpoint 5 cannot be written"):
         save_checkpoint(tmp_path / "file", policy, state(), {})
+
+
+@pytest.mark.parametrize("room", range(0, 120_000, 12_000))
+def test_a_full_disk_is_waited_for(
+    policy: Policy, tmp_path: Path, room: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever in the checkpoint it fills up."""
+    monkeypatch.setattr(module, "_FULL_DISK_PAUSE_SECONDS", 0.01)
+    warnings: list[str] = []
+    with small_disk(tmp_path / "disk", 4 << 20) as disk:
+        disk.fill(but_bytes=room)
+
+        def warn(message: str) -> None:
+            assert [path.name for path in disk.folder.iterdir()] == [".ballast"], "something is half-written"
+            warnings.append(message)
+            disk.free()
+
+        files = save_checkpoint(disk.folder, policy, state(), TENSORS, warn)
+        assert load_training_state(checkpoint_folder(disk.folder, 5))[0] == state()
+        is_large = sum(entry.size for entry in files) > room
+        assert (
+            warnings == ["the disk is full: the run waits with its checkpoint of step 5 for space"] * is_large
+        )
+
+
+def test_a_disk_that_stays_full_ends_the_run_in_words(
+    policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FULL_DISK_SECONDS", 0.0)
+    with small_disk(tmp_path / "disk", 1 << 20) as disk:
+        disk.fill()
+        with pytest.raises(CheckpointError, match=r"checkpoint 5 cannot be written: .*space"):
+            save_checkpoint(disk.folder, policy, state(), TENSORS)
+        assert [path.name for path in disk.folder.iterdir()] == [".ballast"]
 
 
 @pytest.mark.parametrize(
