@@ -70,7 +70,8 @@ class Evaluator:
             [prompt.tokens for prompt in self.prompts], sampling, seed=derived_seed(self.seed, "evaluation")
         )
         completions = decoded(self.policy, rollout.split())
-        return shared_scores(self.world, self.verifiers, self.prompts, completions).checked()
+        scored = shared_scores(self.world, self.verifiers, self.prompts, completions)
+        return scored.checked(prompts=len(self.prompts))
 
 
 def best_of(scores: Sequence[float], k: int) -> float:

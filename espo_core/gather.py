@@ -61,7 +61,7 @@ class Gatherer:
             if not gathering.missing:
                 break
         gathered = gathering.result()
-        gathered.sampled.scored.checked()
+        gathered.sampled.scored.checked(prompts=len(gathered.sampled.prompts))
         return gathered
 
     def gathered_before(

@@ -53,22 +53,35 @@ class Scored:
             scores=[score for part in parts for score in part.scores],
         )
 
-    def checked(self) -> Scored:
-        """These responses, of which at least one could be judged.
+    def checked(self, *, prompts: int) -> Scored:
+        """These responses, to so many prompts, of which at least one could be judged.
 
         Raises:
-            VerifierError: a verifier raised on every one, so there is nothing to learn from.
+            VerifierError: verifiers raised on every one, or came to an end on none though the prompts differ:
+                there is nothing to learn from, and will not be.
         """
         if all(score.raised for score in self.scores):
             raise VerifierError(
                 f"the reward failed on all {len(self.scores)} responses: {self.scores[0].raised[0]}"
             )
+        if prompts > 1 and all(score.cut_off for score in self.scores):
+            names = ", ".join(sorted({name for score in self.scores for name in score.cut_off}))
+            raise VerifierError(
+                f"the reward came to no end on any of {len(self.scores)} responses: {names} used up its time "
+                "or memory on each",
+                hint="Raise the verifier's timeout_seconds, or simplify its pattern or schema.",
+            )
         return self
 
     def warnings(self) -> list[str]:
-        """Verifiers that raised on some responses."""
+        """Verifiers that raised on some responses, or came to no end."""
         raised = [reason for score in self.scores for reason in score.raised]
-        return [f"{len(raised)} verdicts failed, the first with {raised[0]}"] if raised else []
+        cut_off = Counter(name for score in self.scores for name in score.cut_off)
+        failed = [f"{len(raised)} verdicts failed, the first with {raised[0]}"] if raised else []
+        return failed + [
+            f"{name} came to no end on {count} of {len(self.scores)} responses within its time and memory"
+            for name, count in sorted(cut_off.items())
+        ]
 
 
 def heaviest(verifiers: Sequence[WeightedVerifier]) -> int:

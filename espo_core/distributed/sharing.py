@@ -62,5 +62,5 @@ def shared_scores(
 
 
 def _score(told: dict[str, Any]) -> Score:
-    tuples = {name: tuple(told[name]) for name in ("unverified", "raised")}
+    tuples = {name: tuple(told[name]) for name in ("unverified", "cut_off", "raised")}
     return Score(**{**told, **tuples})

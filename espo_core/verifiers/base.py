@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from espo_contracts.part import Part
@@ -27,6 +27,8 @@ class Verdict:
     score: float
     """In [0, 1]; 0 where not verified."""
     verified: bool
+    is_cut_off: bool = field(default=False, compare=False)
+    """Not verified because the verifier had used up its time or memory."""
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.score <= 1.0:
@@ -36,6 +38,7 @@ class Verdict:
 RIGHT = Verdict(score=1.0, verified=True)
 WRONG = Verdict(score=0.0, verified=True)
 UNVERIFIED = Verdict(score=0.0, verified=False)
+CUT_OFF = Verdict(score=0.0, verified=False, is_cut_off=True)
 
 
 def verdict_of(is_right: bool) -> Verdict:

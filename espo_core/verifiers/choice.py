@@ -11,6 +11,7 @@ from pydantic import Field, field_validator
 
 from espo_contracts.spec import Column
 from espo_core.verifiers.base import (
+    CUT_OFF,
     UNVERIFIED,
     WRONG,
     Row,
@@ -19,7 +20,7 @@ from espo_core.verifiers.base import (
     VerifierEntry,
     verdict_of,
 )
-from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX
+from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX, CutOffError
 from espo_core.verifiers.text import Extract, answer_part, extracted, reference_text
 
 # What people put around a letter: (B), [B], **B**, `B`, "B", \boxed{B}, $B$, B. and B: among them.
@@ -100,7 +101,10 @@ class Choice:
         text = None if part is None else extracted(part, self.config.extract)
         if text is None:
             return WRONG
-        letter = self._letter(text)
+        try:
+            letter = self._letter(text)
+        except CutOffError:
+            return CUT_OFF
         return UNVERIFIED if letter is None else verdict_of(letter == reference)
 
     def _reference(self, row: Row) -> str | None:
@@ -111,7 +115,7 @@ class Choice:
         return self._only(reference_text(row, self.config.reference) or "") or None
 
     def _letter(self, text: str) -> str | None:
-        """The letter of a text, "" where it has none, or None where the pattern came to no end."""
+        """The letter of a text, "" where it has none, or None where the pattern fails on it."""
         if self.config.pattern is not None:
             return self._by_pattern(text)
         if self.config.take == "only":
@@ -125,7 +129,7 @@ class Choice:
         return match[1].upper() if match else ""
 
     def _by_pattern(self, text: str) -> str | None:
-        found = SANDBOX.ask(
+        found = SANDBOX.answer(
             "group",
             cpu_seconds=self.config.timeout_seconds,
             pattern=self.config.pattern,

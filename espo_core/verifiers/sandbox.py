@@ -21,7 +21,7 @@ from pydantic import JsonValue
 
 import espo_core
 from espo_core.errors import VerifierError
-from espo_core.verifiers.base import UNVERIFIED, Verdict
+from espo_core.verifiers.base import CUT_OFF, UNVERIFIED, Verdict
 
 MAX_TEXT = 1_000_000
 """Longer completions get no verdict from a sandboxed verifier."""
@@ -34,6 +34,10 @@ ENVIRONMENT = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG")
 # thread of OpenBLAS for each core would use up the address space of a large machine.
 SETTINGS = {"PYTHONHASHSEED": "0", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"}
 MAX_REPLY = 64 << 20
+
+
+class CutOffError(Exception):
+    """A request used up its time or memory."""
 
 
 class Sandbox:
@@ -51,7 +55,10 @@ class Sandbox:
         Raises:
             VerifierError: As `ask`.
         """
-        answer = self.ask(kind, cpu_seconds=cpu_seconds, **arguments)
+        try:
+            answer = self.answer(kind, cpu_seconds=cpu_seconds, **arguments)
+        except CutOffError:
+            return CUT_OFF
         if not isinstance(answer, bool | int | float) or not math.isfinite(answer):
             return UNVERIFIED
         return Verdict(score=min(1.0, max(0.0, float(answer))), verified=True)
@@ -62,13 +69,25 @@ class Sandbox:
         Raises:
             VerifierError: The kind cannot work at all: a library is missing or broken, or no process starts.
         """
+        try:
+            return self.answer(kind, cpu_seconds=cpu_seconds, **arguments)
+        except CutOffError:
+            return None
+
+    def answer(self, kind: str, *, cpu_seconds: float, **arguments: Any) -> JsonValue:
+        """Returns what the child answers, or None where it can make nothing of the request.
+
+        Raises:
+            CutOffError: It used up its CPU seconds or its memory.
+            VerifierError: As `ask`.
+        """
         request = json.dumps({"kind": kind, "cpu_seconds": cpu_seconds, **arguments}) + "\n"
         with self._lock:
             try:
                 reply = self._exchange(request.encode())
-            except OSError:
+            except OSError as error:
                 self._stop()
-                return None
+                raise CutOffError(str(error)) from error
             except BaseException:
                 # Ctrl-C while waiting: the answer that is still to come must not be taken for the next one's.
                 self._stop()

@@ -29,6 +29,8 @@ class Score:
     """Score of each verifier by its name; a name given twice counts on: `regex`, `regex#2`."""
     unverified: tuple[str, ...] = ()
     """Names, as in `parts`, of the verifiers that came to no verdict."""
+    cut_off: tuple[str, ...] = ()
+    """Those of them that had used up their time or memory."""
     raised: tuple[str, ...] = ()
     """Verifiers that raised, each as `name: exception`: defects, to be counted and shown."""
 
@@ -37,6 +39,7 @@ def score_all(weighted: Sequence[WeightedVerifier], completion: str, row: Row) -
     """Returns the weighted sum of the scores; a verifier that raises has not verified."""
     parts: dict[str, float] = {}
     unverified: list[str] = []
+    cut_off: list[str] = []
     raised: list[str] = []
     reward = 0.0
     for part in weighted:
@@ -46,11 +49,14 @@ def score_all(weighted: Sequence[WeightedVerifier], completion: str, row: Row) -
         reward += part.weight * verdict.score
         if not verdict.verified:
             unverified.append(name)
+        if verdict.is_cut_off:
+            cut_off.append(name)
     return Score(
         reward=reward,
         verified=not unverified,
         parts=parts,
         unverified=tuple(unverified),
+        cut_off=tuple(cut_off),
         raised=tuple(raised),
     )
 
