@@ -33,8 +33,8 @@ END_SECONDS = 300.0
 class Scale:
     """How much happens in a round."""
 
-    jobs: int = 10
-    faults: int = 30
+    jobs: int = 20
+    faults: int = 60
     pause_seconds: float = 1.5
     """Mean of the time between two faults."""
 
