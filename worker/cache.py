@@ -7,10 +7,10 @@ never takes a file from a run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import threading
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,8 +19,9 @@ from redis import Redis
 from espo_contracts.events import FileEntry
 from espo_contracts.wire import STORE_PLACE
 from espo_transfer import fetch
+from espo_transfer.scratch import clear_abandoned, scratch
 
-_DEAD_PART_SECONDS = 3600.0
+log = logging.getLogger(__name__)
 
 
 class Cache:
@@ -39,6 +40,7 @@ class Cache:
             Cancelled: `stop` was set.
             OSError: they cannot be written.
         """
+        shutil.rmtree(target, ignore_errors=True)  # of a try before, when the disk was full
         target.mkdir(parents=True)
         for entry in files:
             kept = self._folder / entry.sha256
@@ -49,18 +51,22 @@ class Cache:
         return target
 
     def adopt(self, folder: Path, files: Iterable[FileEntry]) -> None:
-        """Keep the files of a checkpoint that is in the store now: its next attempt need not fetch them."""
+        """Keep the files of a checkpoint that is in the store now: its next attempt need not fetch them.
+
+        What cannot be kept, such as on a full disk, is left out: a run must not end because of it.
+        """
         for entry in files:
-            with contextlib.suppress(FileExistsError):
+            try:
                 _link(folder / entry.name, self._folder / entry.sha256)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                log.warning("%s is not kept in the cache: %s", entry.name, error)
         self.trim()
 
     def trim(self) -> None:
         """Remove the least recently used files above the size, and what dead transfers left."""
-        for part in self._folder.glob(".*.part"):
-            with contextlib.suppress(FileNotFoundError):
-                if time.time() - part.stat().st_mtime > _DEAD_PART_SECONDS:
-                    part.unlink()
+        clear_abandoned(self._folder)
         free = self._most_bytes
         for _, size, path in sorted(self._listing(), reverse=True):
             free -= size
@@ -78,8 +84,12 @@ class Cache:
 
 
 def _link(source: Path, target: Path) -> None:
-    """The same file under another name; a copy where the file system has no links."""
+    """The same file under another name; a copy where there can be no link, as from one disk to another."""
     try:
         target.hardlink_to(source)
-    except (PermissionError, NotImplementedError):
-        shutil.copyfile(source, target)
+    except FileExistsError:
+        raise
+    except (OSError, NotImplementedError):
+        with scratch(target.parent) as folder:
+            shutil.copyfile(source, folder / "copy")
+            (folder / "copy").replace(target)

@@ -135,6 +135,8 @@ def claim(client: Redis, hint: Hint, worker: str) -> Assignment | None:
         redis.RedisError: Redis does not answer; the reconciler hints again.
     """
     key = claim_key(hint.job, hint.attempt)
+    if _attempt_of(client, hint.job) != hint.attempt:
+        return None  # late, or of no job at all: a claim of ours would only lie there for a day
     if not client.set(key, worker, nx=True, ex=CLAIM_EXPIRY_SECONDS):
         return None
     fields = cast(dict[bytes, bytes], client.hgetall(job_key(hint.job)))
@@ -145,6 +147,12 @@ def claim(client: Redis, hint: Hint, worker: str) -> Assignment | None:
     is_wanted = assignment.attempt == hint.attempt and assignment.desired is Desired.RUN
     # The claim of whoever has it may be lost: with Redis's data, or by its age.
     return assignment if is_wanted and not assignment.is_taken else None
+
+
+def _attempt_of(client: Redis, job: str) -> int | None:
+    """The attempt that the job's hash is of."""
+    attempt = cast(bytes | None, client.hget(job_key(job), "attempt"))
+    return None if attempt is None else int(attempt)
 
 
 def _claim_name(folder: Path, name: str) -> tuple[IO[bytes], str]:

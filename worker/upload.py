@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import ValidationError
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -164,7 +165,12 @@ class Uploads:
         if self._client.hsetnx(UPLOADS_KEY, field, offer.model_dump_json()):
             return offer
         document = self._client.hget(UPLOADS_KEY, field)
-        return offer if document is None else Upload.model_validate_json(document)
+        try:
+            return offer if document is None else Upload.model_validate_json(document)
+        except ValidationError:
+            log.warning("%s: something else stands in the place of its offer", field)
+            self._client.hdel(UPLOADS_KEY, field)  # the next look makes it anew
+            return offer
 
     def _withdraw(self, field: str) -> None:
         try:

@@ -13,6 +13,8 @@ from redis import Redis
 
 from espo_contracts.events import FileEntry
 from espo_transfer import TransferError, entry_of
+from espo_transfer.scratch import scratch
+from tests.small_disk import small_disk
 from tests.worker.api_side import ApiSide
 from worker.cache import Cache
 
@@ -76,15 +78,37 @@ def test_a_missing_file_is_told(stored: list[FileEntry], client: Redis, tmp_path
         Cache(tmp_path / "cache", 10_000).bring(client, [lost], tmp_path / "run", threading.Event())
 
 
-def test_parts_of_dead_transfers_are_removed(tmp_path: Path) -> None:
+def test_what_dead_transfers_left_is_removed_and_a_living_one_is_not(tmp_path: Path) -> None:
+    """Though its folder looks old, as it does to a worker whose clock has stepped forward."""
     cache = Cache(tmp_path / "cache", 10_000)
-    old, new = tmp_path / "cache" / ".old.part", tmp_path / "cache" / ".new.part"
-    old.touch()
-    new.touch()
-    os.utime(old, (0, 0))
-    cache.trim()
-    assert not old.exists()
-    assert new.exists()
+    (tmp_path / "cache" / ".dead.part").mkdir()
+    with scratch(tmp_path / "cache") as living:
+        os.utime(living, (0, 0))
+        cache.trim()
+        assert list((tmp_path / "cache").glob("*.part")) == [living]
+
+
+def test_what_a_full_disk_cannot_keep_is_left_out(
+    client: Redis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a disk without links, where keeping a file is copying it."""
+    monkeypatch.setattr(Path, "hardlink_to", _no_links)
+    folder = tmp_path / "checkpoint-1"
+    folder.mkdir()
+    (folder / "a.bin").write_bytes(b"x" * 100_000)
+    files = [entry_of(folder / "a.bin")]
+    with small_disk(tmp_path / "cache", 1 << 20) as disk:
+        cache = Cache(disk.folder, 1 << 20)
+        disk.fill()
+        cache.adopt(folder, files)
+        disk.free()
+        assert list(disk.folder.iterdir()) == []
+        cache.adopt(folder, files)
+        assert [path.name for path in disk.folder.iterdir()] == [files[0].sha256]
+
+
+def _no_links(*_: object) -> None:
+    raise PermissionError
 
 
 def test_adopted_files_are_not_fetched(client: Redis, tmp_path: Path) -> None:

@@ -40,6 +40,14 @@ def test_a_late_hint_of_an_older_attempt_starts_nothing(api: ApiSide, client: Re
     assert claim(client, hint_of(api), "one") is not None
 
 
+def test_hints_of_attempts_that_are_not_there_leave_no_claim(api: ApiSide, client: Redis) -> None:
+    """One left behind would say of an attempt to come that somebody has it."""
+    api.start_attempt(spec_of("none"))
+    for hint in (Hint(job=api.job, attempt=7), Hint(job="job-" + "0" * 32, attempt=1)):
+        assert claim(client, hint, "one") is None
+    assert client.keys("espo:claim:*") == []
+
+
 @pytest.mark.parametrize("desired", [Desired.CANCEL, Desired.PAUSE])
 def test_an_attempt_that_nobody_wants_starts_nothing(api: ApiSide, client: Redis, desired: Desired) -> None:
     api.start_attempt(spec_of("none"))
