@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ from tests.chaos.fault import Fault, NothingToHarm
 from tests.chaos.invariants import Verdict, judge
 from tests.chaos.jobs import plan
 from tests.chaos.observer import Growth, Observer
-from tests.chaos.stack import Stack
+from tests.chaos.stack import Stack, stack_on
 from tests.chaos.user import Submitted, User
 from tests.e2e.service import ROOT, wait_until
 
@@ -88,7 +89,6 @@ class Campaign:
     def run(self, rounds: int) -> Findings:
         """Everything that was seen. The stack has ended afterwards."""
         began = time.monotonic()
-        (self._stack.home / "scratch").mkdir()
         with self._references(rounds) as references:
             self._stack.prepare()
             self._stack.start_all()
@@ -205,6 +205,20 @@ class Campaign:
         self.findings.growths = self._observer.growths()
         self._stack.stop()
         self.findings.leftovers += leftovers.processes(self._stack)
+
+
+def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence[Fault]) -> Findings:
+    """What one campaign saw.
+
+    Raises: what broke the campaign itself off.
+    """
+    fitting = [fault for fault in faults if database in fault.databases]
+    with stack_on(database) as stack:
+        findings = Campaign(stack, fitting, seed=seed, scale=scale).run(rounds)
+        if findings.harms:
+            kept = shutil.copytree(stack.home, f"{stack.home}-kept")
+            print(f"logs and data are kept in {kept}", flush=True)
+    return findings
 
 
 def _reference(folder: Path, seed: int) -> dict[str, Any]:

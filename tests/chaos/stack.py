@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import signal
 import sqlite3
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -158,3 +161,27 @@ class Stack(Service):
     def some_worker(self, rng: Random) -> str:
         """A worker that no long fault has in its hands."""
         return rng.choice([name for name in WORKERS if name not in self.deaf] or list(WORKERS))
+
+
+@contextlib.contextmanager
+def stack_on(database: str) -> Iterator[Stack]:
+    """A stack with servers of its own in a temporary folder, not started yet; killed at the end.
+
+    The folder stays when the block raises, for its logs.
+    """
+    with contextlib.ExitStack() as ending:
+        home = Path(tempfile.mkdtemp(prefix="espo-chaos-"))
+        (home / "scratch").mkdir()
+        redis = RedisServer(home, keeps_data=True)
+        redis.start()
+        ending.callback(redis.kill)
+        postgres, url = None, f"sqlite+aiosqlite:///{home / 'espo.db'}"
+        if database == "postgresql":
+            postgres = PostgresServer()
+            ending.callback(postgres.close)
+            address = make_url(postgres.url).set(drivername="postgresql+psycopg")
+            url = address.render_as_string(hide_password=False)
+        stack = Stack(home=home, redis_url=redis.url, database_url=url, redis=redis, postgres=postgres)
+        ending.callback(stack.destroy)
+        yield stack
+    shutil.rmtree(home)

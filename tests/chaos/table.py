@@ -66,8 +66,8 @@ def _figures(one: Findings) -> str:
     lines = [
         f"{one.database}, seed {one.seed}: {len(one.injections)} faults, {len(one.verdicts)} jobs, "
         f"{one.seconds / 60:.0f} min.",
-        f"- A killed run process trained again after {_spread(one.run_recoveries)}.",
-        f"- A killed worker's job trained again after {_spread(one.worker_recoveries)}.",
+        f"- A killed run process trained again after {spread(one.run_recoveries)}.",
+        f"- A killed worker's job trained again after {spread(one.worker_recoveries)}.",
     ]
     for growth in sorted(one.growths, key=lambda growth: -growth.seconds)[:6]:
         lines.append(
@@ -77,7 +77,8 @@ def _figures(one: Findings) -> str:
     return "\n".join([*lines, *(f"- {kind}: {what}" for kind, what in one.harms)])
 
 
-def _spread(seconds: Sequence[float]) -> str:
+def spread(seconds: Sequence[float]) -> str:
+    """Median, 95th percentile and most, in words."""
     if not seconds:
         return "— (none seen)"
     ordered = sorted(seconds)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.chaos.__main__ import run
-from tests.chaos.campaign import Scale
+from tests.chaos.campaign import Scale, run
 from tests.chaos.fault import DATABASES
 from tests.chaos.faults import processes, redis
 from tests.chaos.table import markdown
