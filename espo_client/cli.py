@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from espo_client.commands import control, data, jobs, local, results
+from espo_client.commands import control, data, doctor, jobs, local, results
 from espo_client.console import ErrorsInWords
 
 JOBS, RESULTS, DATA, LOCAL = "Jobs", "Results", "Data and catalogues", "Local service"
@@ -22,6 +22,7 @@ app = typer.Typer(
 
 app.command("up", rich_help_panel=LOCAL)(local.up)
 app.command("run", rich_help_panel=LOCAL)(local.run)
+app.command("doctor", rich_help_panel=LOCAL)(doctor.doctor)
 
 app.command("submit", rich_help_panel=JOBS)(jobs.submit)
 app.command("validate", rich_help_panel=JOBS)(jobs.validate)

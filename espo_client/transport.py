@@ -50,7 +50,7 @@ class Transport:
             timeout=TIMEOUT,
             follow_redirects=True,
             # The service on loopback must not be looked for behind a company's proxy.
-            trust_env=not _is_loopback(self.base_url),
+            trust_env=not is_loopback(self.base_url),
         )
         self._has_answered = False
 
@@ -125,6 +125,7 @@ def _wait_seconds(failures: int, response: httpx.Response | None) -> float:
     return longest * (0.5 + random.random() / 2)
 
 
-def _is_loopback(base_url: str) -> bool:
+def is_loopback(base_url: str) -> bool:
+    """Whether the address is of this machine."""
     host = httpx.URL(base_url).host
     return host in {"localhost", "::1"} or host.startswith("127.")

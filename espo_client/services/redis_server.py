@@ -58,6 +58,16 @@ def plan(home: Path) -> RedisPlan:
     return RedisPlan(arguments=[find_program(), str(config)], port=port, password=password)
 
 
+def url_of(home: Path) -> str | None:
+    """The URL of the server that was last started for a data folder, None when there was none."""
+    try:
+        lines = (home / "redis" / "redis.conf").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    settings = {name: value.strip('"') for name, _, value in (line.partition(" ") for line in lines)}
+    return f"redis://:{settings['requirepass']}@{HOST}:{settings['port']}/0"
+
+
 def find_program() -> str:
     """The server's path.
 
