@@ -16,10 +16,12 @@ from celery import Celery
 from celery.signals import celeryd_after_setup, worker_ready, worker_shutdown, worker_shutting_down
 
 from espo_contracts.wire import queue_name, served
+from worker.broker import install
 from worker.settings import Settings
 from worker.station import Station
 
 settings = Settings()
+install()
 
 app = Celery("worker", broker=settings.broker, include=["worker.tasks"])
 app.conf.update(

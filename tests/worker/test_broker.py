@@ -1,0 +1,34 @@
+"""Only hints reach the worker; the rest is thrown away and harms nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from espo_contracts.events import Finished
+from espo_contracts.wire import Hint, queue_name
+from tests.chaos.faults.hints import GARBAGE, message, push
+from tests.worker.api_side import ApiSide, wait_for
+from tests.worker.real_worker import hint, job, wait_idle, working
+
+
+@pytest.mark.slow
+def test_no_garbage_ends_a_worker(api: ApiSide, redis_url: str, home: Path) -> None:
+    with working(redis_url, home) as worker:
+        wait_idle(api, worker)
+        rng = Random(5)
+        push(api.client, [make(rng) for make in GARBAGE.values()])
+        api.start_attempt(job(2))
+        push(api.client, [message(Hint(job=api.job, attempt=1).model_dump())] * 3)
+        hint(api)
+        with api.running():
+            wait_for(lambda: api.events and api.events[-1] == Finished(step=2), 60)
+            wait_for(lambda: api.client.llen(queue_name("cpu")) == 0)
+        assert worker.process.poll() is None
+        assert [event for event in api.events if isinstance(event, Finished)] == [Finished(step=2)]
+        assert api.client.hlen("unacked") == 0
+        # A worker of this kind said "Unrecoverable error" to the first of them, and was gone.
+        assert worker.log.read_text().count("is thrown away") == len(GARBAGE), worker.log.read_text()
+        assert "Traceback" not in worker.log.read_text()
