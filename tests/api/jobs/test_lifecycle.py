@@ -1,4 +1,4 @@
-"""The state machine of a job: hand-made cases, and random walks that must never break its laws."""
+"""The state machine of a job in hand-made cases; tests/api/loops/test_state_machine.py walks it at random."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -21,14 +18,12 @@ from api.jobs.lifecycle import Cause, IllegalTransitionError
 from api.jobs.models import Attempt, Job
 from api.loops.attempts import next_attempt
 from api.loops.effects import apply
-from api.tables import metadata
-from espo_contracts.events import Failed, Finished, Started
-from espo_contracts.job import TRANSITIONS, FailureCode, JobStatus
+from espo_contracts.events import Started
+from espo_contracts.job import JobStatus
 
 JOB = "job-1"
 USER = Cause(actor="user", reason="test")
 ERROR = {"code": "worker_lost", "message": "gone", "hint": ""}
-OUTCOMES = ("succeeded", "cancelled", "paused", "handed_back")
 Act = Callable[[AsyncSession, Job], Awaitable[None]]
 
 
@@ -131,98 +126,3 @@ async def test_writers_at_once_number_events_without_gap(database: Database) -> 
     job, _, events = await read(database)
     assert [event.number for event in events] == list(range(1, 22))
     assert job.event_count == 21
-
-
-@settings(max_examples=100, stateful_step_count=10, deadline=None, suppress_health_check=list(HealthCheck))
-class Walk(RuleBasedStateMachine):
-    """Anything may happen in any order: nobody who acts on a job waits for the others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.runner = asyncio.Runner()
-        self.runner.run(self.open())
-        self.final: str | None = None
-
-    async def open(self) -> None:
-        self.database = Database("sqlite+aiosqlite:///:memory:")
-        async with self.database.engine.begin() as connection:
-            await connection.run_sync(metadata.create_all)
-        await submit(self.database)
-
-    def teardown(self) -> None:
-        self.runner.run(self.database.close())
-        self.runner.close()
-
-    def do(self, act: Act) -> None:
-        self.runner.run(locked(self.database, act))
-
-    @rule()
-    def user_cancels(self) -> None:
-        try:
-            self.do(cancel)
-        except IllegalTransitionError:
-            assert self.final in {"succeeded", "failed"}
-
-    @rule()
-    def dispatcher_opens_an_attempt(self) -> None:
-        async def open_if_waiting(session: AsyncSession, job: Job) -> None:
-            last = await session.get(Attempt, (JOB, job.attempt))
-            if job.status == "queued" and (last is None or last.ended_at is not None):
-                await next_attempt(session, job)
-
-        self.do(open_if_waiting)
-
-    @rule()
-    def worker_starts(self) -> None:
-        self.while_live(Started(total_steps=10, device="cpu", parameters=1, trainable_parameters=1))
-
-    @rule(outcome=st.sampled_from(OUTCOMES))
-    def worker_finishes(self, outcome: str) -> None:
-        self.while_live(Finished.model_validate({"outcome": outcome, "step": 3}))
-
-    @rule(is_retryable=st.booleans())
-    def worker_fails(self, is_retryable: bool) -> None:
-        self.while_live(Failed(code=FailureCode.INTERNAL, message="x", is_retryable=is_retryable))
-
-    @rule()
-    def worker_is_lost(self) -> None:
-        self.do(lose)
-
-    def while_live(self, event: Started | Finished | Failed) -> None:
-        """Applies an event as the ingester would: only to a live attempt."""
-
-        async def act(session: AsyncSession, job: Job) -> None:
-            attempt = await session.get(Attempt, (JOB, job.attempt))
-            if attempt is not None and attempt.ended_at is None:
-                await apply(session, job, event)
-
-        self.do(act)
-
-    @invariant()
-    def laws_hold(self) -> None:
-        job, attempts, events = self.runner.run(read(self.database))
-        live = [attempt for attempt in attempts if attempt.ended_at is None]
-        status = JobStatus(job.status)
-        assert [event.number for event in events] == list(range(1, job.event_count + 1))
-        assert [attempt.number for attempt in attempts] == list(range(1, job.attempt + 1))
-        assert job.attempt <= job.max_attempts
-        assert [attempt.number for attempt in live] in ([], [job.attempt])
-        assert live or status is not JobStatus.RUNNING
-        assert not live or status in {JobStatus.QUEUED, JobStatus.RUNNING}
-        assert (job.finished_at is not None) == status.is_terminal
-        assert (job.error is not None) == (status is JobStatus.FAILED)
-        self.check_log(job, events)
-        assert self.final in {None, job.status}, "a terminal state changed"
-        self.final = job.status if status.is_terminal else None
-
-    def check_log(self, job: Job, events: list[JobEvent]) -> None:
-        previous = None
-        for event in events:
-            status = JobStatus(event.data["status"])
-            assert event.data["previous"] == previous
-            assert previous is None or status == previous or status in TRANSITIONS[JobStatus(previous)]
-            previous = status
-        assert previous == job.status
-
-
-TestWalk = pytest.mark.slow(Walk.TestCase)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,13 @@ from api.db import Database
 from api.ids import new_id
 from api.jobs.lifecycle import Cause, submit
 from api.jobs.models import Job
+from api.loops import ingest
 from api.loops.context import Context
 from api.settings import Settings
 from api.store.store import open_store
 from espo_contracts.job import JobSpec
 from tests.api.loops.actors import FakeHints
+from tests.api.loops.house import House
 
 MakeJob = Callable[..., Awaitable[str]]
 
@@ -78,3 +80,11 @@ async def make_job(database: Database) -> MakeJob:
         return job.id
 
     return make
+
+
+@pytest.fixture
+def house(home: Path, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
+    monkeypatch.setattr(ingest, "BLOCK_MS", 1)  # there is nothing to wait for: one step follows another
+    house = House(home, database_url, redis_url)
+    yield house
+    house.close()

@@ -12,6 +12,10 @@ def resumed(step: int) -> Started:
     return STARTED.model_copy(update={"resumed_from": step})
 
 
+def ended(outcome: str) -> Finished:
+    return Finished.model_validate({"outcome": outcome, "step": 3})
+
+
 def metrics(step: int, **values: float) -> Metrics:
     return Metrics(
         step=step, values={f"reward/{name}": value for name, value in {"mean": 0.5, **values}.items()}
