@@ -136,6 +136,8 @@ class Assignment(Record):
     opened: str
     is_taken: bool = False
     """A worker has been seen with it: whoever finds a hint of it now comes late, claim or no claim."""
+    trained_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long earlier attempts trained: it counts towards `spec.resources.max_hours`."""
     resume: StoredFiles | None = None
     """Checkpoint to continue from, with its training state."""
     data: FileEntry | None = None

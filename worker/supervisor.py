@@ -129,12 +129,13 @@ class Supervisor:
         process.terminate(GRACE_SECONDS)
         self._site.nursery.refill()
         if is_late:
-            return timed_out(order.spec.resources.max_hours)
+            return timed_out(order.spec.resources.max_hours, log_tail=process.log_tail)
         return self._explained(process, was_out_of_memory=machine.kernel_kills() > kernel_kills)
 
     def _watch(self, process: RunProcess) -> bool:
         """Wait until the run ends or must end; False when its time is up."""
-        deadline = time.monotonic() + 3600 * self._assignment.spec.resources.max_hours
+        allowed_seconds = 3600 * self._assignment.spec.resources.max_hours
+        deadline = time.monotonic() + allowed_seconds - self._assignment.trained_seconds
         while process.returncode is None and not self._wishes.stop.wait(_WATCH_SECONDS):
             self._tidy()
             if self._site.keeps_spare and self._has_progressed:

@@ -13,6 +13,7 @@ from espo_core.distributed.world import joined_world
 from espo_core.errors import EspoError
 from espo_core.trainer import RunInputs, Trainer
 from worker.order import RunOrder
+from worker.verdict import MEMORY_HINT, is_out_of_memory
 
 _MESSAGE_CHARACTERS = 4000
 
@@ -46,24 +47,21 @@ def explained(work: Callable[[], None]) -> Failed | None:
     """What went wrong in `work`; None when nothing did."""
     try:
         work()
-    except EspoError as error:
-        return _failed(error, FailureCode(error.code), error.message, error.hint)
-    except (MemoryError, torch.OutOfMemoryError) as error:
-        return _failed(
-            error,
-            FailureCode.OUT_OF_MEMORY,
-            f"the run needs more memory than there is: {error}",
-            "Lower optimiser.micro_batch_tokens, rollout.max_new_tokens or rollout.prompts_per_step.",
-        )
     except Exception as error:  # noqa: BLE001 - the boundary where an unknown error becomes an event
-        failed = _failed(
-            error,
-            FailureCode.INTERNAL,
-            f"{type(error).__name__}: {error}",
-            "The log tail shows where; the run starts again from its last checkpoint.",
-        )
-        return failed.model_copy(update={"is_retryable": True})
+        return _explanation(error)
     return None
+
+
+def _explanation(error: Exception) -> Failed:
+    # First: whoever meets a want of memory may take it for something else, such as a broken model.
+    if isinstance(error, torch.OutOfMemoryError) or is_out_of_memory(error):
+        message = f"the run needs more memory than there is: {error}"
+        return _failed(error, FailureCode.OUT_OF_MEMORY, message, MEMORY_HINT)
+    if isinstance(error, EspoError):
+        return _failed(error, FailureCode(error.code), error.message, error.hint)
+    hint = "The log tail shows where; the run starts again from its last checkpoint."
+    failed = _failed(error, FailureCode.INTERNAL, f"{type(error).__name__}: {error}", hint)
+    return failed.model_copy(update={"is_retryable": True})
 
 
 def _failed(error: BaseException, code: FailureCode, message: str, hint: str) -> Failed:

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping, Sequence
+from errno import ENOMEM
 from operator import itemgetter
 
 from espo_contracts.events import Failed
 from espo_contracts.job import FailureCode
 from espo_transfer import TransferError
 
+MEMORY_HINT = (
+    "Lower optimiser.micro_batch_tokens, rollout.max_new_tokens or rollout.prompts_per_step, or use a larger "
+    "machine; `validate` estimates the need."
+)
 _MESSAGE_CHARACTERS = 4000
+# How PyTorch's allocators, C++, CUDA's libraries and Python's threads say it, in whatever kind of exception.
+_WANT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "alloc_failed",
+    "can't start new thread",
+)
 
 
 def explain_death(
@@ -19,8 +34,29 @@ def explain_death(
     """The failure of a run process that ended without a last word."""
     if protocol_error is not None:
         return _internal(protocol_error, log_tail)
-    failed = _death("the run process", returncode, was_out_of_memory=was_out_of_memory)
+    # C++ code that finds no memory aborts, and says why on its way.
+    gave_up = returncode == -signal.SIGABRT and says_out_of_memory(log_tail)
+    failed = _out_of_memory(f"the run process gave up: {log_tail.splitlines()[-1]}") if gave_up else None
+    failed = failed or _death("the run process", returncode, was_out_of_memory=was_out_of_memory)
     return failed.model_copy(update={"log_tail": log_tail})
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error, or the one that it came from, is for want of memory."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, MemoryError) or getattr(seen, "errno", None) == ENOMEM:
+            return True
+        if isinstance(seen, RuntimeError | OSError) and says_out_of_memory(str(seen)):
+            return True
+        seen = seen.__cause__
+    return False
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Whether a message, or the end of a log, speaks of a want of memory."""
+    lower = text.lower()
+    return any(words in lower for words in _WANT_OF_MEMORY)
 
 
 def explain_ranks(
@@ -49,12 +85,13 @@ def explain_ranks(
     return _death(f"rank {rank} of {ranks}", exits[rank], was_out_of_memory=False)
 
 
-def timed_out(max_hours: float) -> Failed:
-    """The failure of a run that took too long."""
+def timed_out(max_hours: float, *, log_tail: str) -> Failed:
+    """The failure of a job that took too long."""
     return Failed(
         code=FailureCode.TIMEOUT,
-        message=f"the run took longer than resources.max_hours ({max_hours:g})",
+        message=f"the job trained for longer than resources.max_hours ({max_hours:g}), in all its attempts",
         hint="Raise resources.max_hours, or train fewer steps; checkpoints until here are kept.",
+        log_tail=log_tail,
     )
 
 
@@ -70,13 +107,13 @@ def not_brought(error: TransferError | OSError) -> Failed:
 
 def _death(who: str, returncode: int, *, was_out_of_memory: bool) -> Failed:
     if returncode == -signal.SIGKILL and was_out_of_memory:
-        return Failed(
-            code=FailureCode.OUT_OF_MEMORY,
-            message=f"the kernel killed {who} for want of memory",
-            hint="Lower optimiser.micro_batch_tokens or rollout.prompts_per_step, or use a larger machine.",
-            is_retryable=True,  # a neighbour may have used the memory
-        )
+        failed = _out_of_memory(f"the kernel killed {who} for want of memory")
+        return failed.model_copy(update={"is_retryable": True})  # a neighbour may have used the memory
     return _internal(f"{who} ended with {_spelled(returncode)}", "")
+
+
+def _out_of_memory(message: str) -> Failed:
+    return Failed(code=FailureCode.OUT_OF_MEMORY, message=message[:_MESSAGE_CHARACTERS], hint=MEMORY_HINT)
 
 
 def _internal(message: str, log_tail: str) -> Failed:

@@ -82,6 +82,7 @@ async def list_samples(
 async def list_logs(
     job_id: str, caller: Reader, session: ReadSession, after: Cursor = 0, limit: ManyLimit = 100
 ) -> Page[LogLine]:
-    """The run's log lines, oldest first."""
+    """The run's log lines, oldest first. One that failed ends with an error, and what it last printed."""
     job = await jobs.get(session, caller.project_id, job_id)
-    return await service.page(session, job.id, Wanted(types=("log",), after=after, limit=limit), log_line_of)
+    wanted = Wanted(types=("log", "failed"), after=after, limit=limit)
+    return await service.page(session, job.id, wanted, log_line_of)

@@ -71,6 +71,11 @@ def sample_of(row: JobEvent) -> Sample:
 
 
 def log_line_of(row: JobEvent) -> LogLine:
+    """A line that the run told, or the last of one that failed: why, and the end of its output."""
+    if row.type == "failed":
+        message = f"{row.data['code']}: {row.data['message']}"
+        words = "\n".join(part for part in (message, row.data["log_tail"]) if part)
+        return LogLine(id=str(row.number), time=row.time, attempt=row.attempt, level="error", message=words)
     return LogLine(id=str(row.number), time=row.time, attempt=row.attempt, **_plain(row))
 
 

@@ -14,6 +14,7 @@ from api.db import Database
 from api.files.models import File
 from api.jobs.lifecycle import lock_job
 from api.jobs.models import Attempt, Job
+from api.loops.trained import trained_seconds
 from espo_contracts.events import FileEntry
 from espo_contracts.job import Desired, FailureCode, JobSpec
 from espo_contracts.wire import Assignment, StoredFiles
@@ -69,6 +70,7 @@ async def assignment(session: AsyncSession, job: Job, attempt: Attempt) -> Assig
         desired=Desired(job.desired),
         committed=attempt.last_seq,
         opened=attempt.opened,
+        trained_seconds=await trained_seconds(session, attempt),
         resume=await _resume(session, attempt),
         data=await _data(session, job),
         base=await _base(session, spec),

@@ -67,6 +67,18 @@ class Program:
         self._tell(type="failed", code="diverged", message="the loss is not finite", hint="Lower it.")
         sys.exit(1)
 
+    def bound_by(self, cgroup: str) -> None:
+        Path(cgroup).write_text(str(os.getpid()))
+
+    def fill_memory(self, megabytes: str) -> None:
+        held = bytearray(int(megabytes) << 20)
+        for place in range(0, len(held), 4096):
+            held[place] = 1
+
+    def abort(self, words: str) -> None:
+        print(words.replace("~", " "), file=sys.stderr, flush=True)
+        os.abort()
+
     def exit(self, status: str) -> None:
         sys.exit(int(status))
 

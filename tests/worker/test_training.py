@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 import torch
 
@@ -33,6 +35,28 @@ def test_each_kind_of_error_has_its_code(
     assert failed.hint
     assert len(failed.message) <= 4000
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        MemoryError(),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("can't start new thread"),
+    ],
+)
+def test_a_want_of_memory_is_not_taken_for_what_it_breaks(cause: Exception) -> None:
+    def load() -> None:
+        try:
+            raise cause
+        except Exception as error:
+            raise ModelError("model 'm' cannot be loaded") from error
+
+    failed = explained(load)
+    assert failed is not None
+    assert failed.code is FailureCode.OUT_OF_MEMORY
+    assert "cannot be loaded" in failed.message
 
 
 def test_success_explains_nothing() -> None:

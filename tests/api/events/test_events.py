@@ -53,6 +53,18 @@ async def test_samples_and_logs(client: httpx.AsyncClient, service: Service) -> 
     assert [(line["level"], line["message"]) for line in lines] == [("info", "hello")]
 
 
+async def test_the_log_of_an_attempt_that_failed_ends_with_what_it_last_printed(
+    client: httpx.AsyncClient, service: Service
+) -> None:
+    job_id = await submit(client)
+    why = {"type": "failed", "code": "diverged", "message": "no loss", "hint": "h", "is_retryable": False}
+    rows = [log("hello"), why | {"log_tail": "line 1\nline 2"}, why | {"log_tail": ""}]
+    await add_events(service.resources.context.database, job_id, rows)
+    lines = (await client.get(f"/v1/jobs/{job_id}/logs")).json()["data"]
+    told = [(line["level"], line["message"]) for line in lines]
+    assert told[1:] == [("error", "diverged: no loss\nline 1\nline 2"), ("error", "diverged: no loss")]
+
+
 @on_sqlite
 @pytest.mark.parametrize("last", ["x", "-1", "1.5", "9" * 40])
 async def test_a_wrong_last_event_id_is_refused(client: httpx.AsyncClient, last: str) -> None:
