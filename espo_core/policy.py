@@ -77,6 +77,11 @@ class Policy:
         ids = self.tokenizer.eos_token_id if ids is None else ids
         return [ids] if isinstance(ids, int) else list(ids or [])
 
+    @property
+    def decodes_at_once(self) -> bool:
+        """Whether one further token a row is one compiled graph of all layers."""
+        return self.fused is not None and self.fused.decodes_at_once
+
     def states(self, ids: Tensor, positions: Tensor, layout: Layout) -> Tensor:
         """[N, H] last hidden states below the output layer.
 

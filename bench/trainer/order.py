@@ -81,6 +81,6 @@ def job_of(work: Work, *, algorithm: str = "grpo") -> JobSpec:
                 "micro_batch_tokens": work.micro_batch_tokens,
             },
             "schedule": {"steps": ENDLESS, "checkpoint_every": 0, "samples_per_step": 0},
-            "resources": {"cpu_threads": 1, "device": work.device},
+            "resources": {"cpu_threads": 1, "device": work.device, "compile": work.compiled},
         }
     )

@@ -32,6 +32,8 @@ class Work:
     mini_batches: int = 4
     micro_batch_tokens: int = 16_384
     """Of our passes; the peer's pass is a mini-batch."""
+    compiled: bool = False
+    """Our kernels are compiled; the peer's are where that makes it faster, which it does nowhere here."""
     device: Literal["cpu", "gpu"] = "cpu"
     """On a GPU products are in bfloat16, by autocast on both sides."""
     warm_up: int = 2
@@ -71,6 +73,7 @@ WORKS = (
         prompt_tokens=6,
         max_new_tokens=24,
         is_forced=True,
+        compiled=True,
         warm_up=3,
         rounds=25,
         reach=2.7,

@@ -9,6 +9,7 @@ D head size.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,9 +68,9 @@ class Prefill:
 class DecodeCache:
     """The layout of one further token a row."""
 
-    def __init__(self, shape: Shape, *, tokens: int) -> None:
-        """A cache for rows to which at most `tokens` are added."""
-        self._shape, self._tokens = shape, tokens
+    def __init__(self, shape: Shape, *, tokens: int, padded: Callable[[int], int] = int) -> None:
+        """A cache for rows to which at most `tokens` are added; its buffer has room for `padded` rows."""
+        self._shape, self._tokens, self._padded = shape, tokens, padded
         self._store = shape.zeros(0, 0)
         self._start = np.zeros(0, dtype=np.int64)
         self.rows = 0
@@ -117,6 +118,22 @@ class DecodeCache:
             columns = np.arange(self._lowest, self._column)
             self._mask = self._on_device(columns >= start[:, None])[:, None, None]
 
+    def past(self) -> tuple[Tensor, Tensor]:
+        """[layers, 2, b, K, c, D] what is before the open column, of B rows padded to b, and its bias
+        [b, 1, 1, c]: 0, and −∞ where a row does not see."""
+        rows = self._padded(self.rows)
+        columns = np.arange(self._lowest, self._column - 1)
+        is_hidden = columns < self._start[:rows, None]
+        bias = torch.zeros(is_hidden.shape, dtype=self._shape.dtype).masked_fill(
+            torch.from_numpy(is_hidden), -torch.inf
+        )
+        past = self._store[:, :, :rows, :, self._lowest : self._column - 1]
+        return past, bias.to(self._shape.device, non_blocking=True)[:, None, None]
+
+    def write(self, further: Tensor) -> None:
+        """Fills the open column with [layers, 2, b, K, D]."""
+        self._store[:, :, : further.shape[2], :, self._column - 1] = further
+
     def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
         """[B, heads, D]."""
         keys, values = self.written(layer, key, value)
@@ -141,7 +158,8 @@ class DecodeCache:
         filled = self._column - unread
         column = max(filled, width)
         store = self._shape.zeros(
-            max(slots, self._store.shape[2]), column + min(self._tokens, max(GROWTH, column // 2))
+            max(self._padded(slots), self._store.shape[2]),
+            column + min(self._tokens, max(GROWTH, column // 2)),
         )
         kept = self._store[:, :, : self.rows, :, unread : self._column]
         store[:, :, : self.rows, :, column - filled : column] = kept
@@ -156,8 +174,8 @@ class DecodeCache:
 class SharedPromptCache(DecodeCache):
     """The same where each prompt is kept once, whatever the number of rows that go on from it."""
 
-    def __init__(self, shape: Shape, *, tokens: int) -> None:
-        super().__init__(shape, tokens=tokens)
+    def __init__(self, shape: Shape, *, tokens: int, padded: Callable[[int], int] = int) -> None:
+        super().__init__(shape, tokens=tokens, padded=padded)
         self._prompts = shape.zeros(0, 0)
         """[layers, 2, N, K, P, D], filled up on the left."""
         self._lengths = np.zeros(0, dtype=np.int64)

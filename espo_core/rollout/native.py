@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from espo_core.forest import Forest, Ints
 from espo_core.policy import Policy
@@ -31,6 +32,7 @@ CPU_CACHE_BYTES = 1 << 30
 COMPACT_BELOW = 0.8
 # A prompt of so many tokens is kept once for its rows; a shorter one is cheaper to copy than to look up.
 SHARE_FROM = 64
+LEAST_ROWS = 16
 
 
 class NativeEngine:
@@ -60,7 +62,11 @@ class _Decoding:
         shape = cache_shape(policy)
         self._room = rows_that_fit(shape, longest + sampling.max_new_tokens)
         kind = SharedPromptCache if longest >= SHARE_FROM else DecodeCache
-        self._cache = kind(shape, tokens=sampling.max_new_tokens)
+        self._at_once = policy.fused if kind is DecodeCache and policy.decodes_at_once else None
+        """The layers where a step is one compiled graph."""
+        self._cache = kind(
+            shape, tokens=sampling.max_new_tokens, padded=padded if self._at_once is not None else int
+        )
         self._waiting = 0
         """The first prompt that has not entered."""
         self._hidden = torch.empty(0)
@@ -118,15 +124,23 @@ class _Decoding:
 
     def _step(self, rows: Ints, tokens: Ints) -> None:
         """Runs the last tokens through the model."""
-        ids, positions = (np.zeros(self._cache.rows, dtype=np.int64) for _ in range(2))
+        rows_of_pass = self._cache.rows if self._at_once is None else padded(self._cache.rows)
+        ids, positions = (np.zeros(rows_of_pass, dtype=np.int64) for _ in range(2))
         ids[rows] = tokens
         positions[rows] = self._taken - 1 + self._prompt_lengths[self._response // self._sampling.responses]
         self._cache.open_column()
-        device = self._policy.device
-        self._hidden = self._policy.states(
-            torch.from_numpy(ids).to(device), torch.from_numpy(positions).to(device), self._cache
+        self._hidden = self._states(
+            *(torch.from_numpy(one).to(self._policy.device) for one in (ids, positions))
         )
         self._row = rows
+
+    def _states(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """[B, H] after one further token a row."""
+        if self._at_once is None:
+            return self._policy.states(ids, positions, self._cache)
+        states, further = self._at_once.further(ids, positions, *self._cache.past())
+        self._cache.write(further)
+        return states[: self._cache.rows]
 
     def _admit(self) -> None:
         """Lets in the prompts whose responses all have room; at least one where nothing is being decoded."""
@@ -168,6 +182,14 @@ class _Decoding:
     @cached_property
     def _prompt_lengths(self) -> Ints:
         return np.array([len(prompt) for prompt in self._prompts])
+
+
+def padded(rows: int) -> int:
+    """Rows of the compiled step for so many: 16, 24, 32, 48, 64 and so on, for each is compiled by itself."""
+    if rows <= LEAST_ROWS:
+        return LEAST_ROWS
+    power = 1 << (rows - 1).bit_length()
+    return power * 3 // 4 if rows <= power * 3 // 4 else power
 
 
 def _to_the_right(paths: Ints, lengths: Ints) -> Ints:

@@ -29,7 +29,16 @@ from espo_core.trainer import RunInputs, Trainer
 from espo_core.verifiers import build_reward, score_all
 from tests.espo_core.tiny import save_tiny_model
 
-SMALL = replace(work_named("a2"), prompts=2, group=2, max_new_tokens=4, mini_batches=2, warm_up=1, rounds=2)
+SMALL = replace(
+    work_named("a2"),
+    prompts=2,
+    group=2,
+    max_new_tokens=4,
+    mini_batches=2,
+    compiled=False,  # takes half a minute
+    warm_up=1,
+    rounds=2,
+)
 OF_CHARACTERS = [work for work in WORKS if work.model != "smollm2"]
 
 

@@ -13,6 +13,9 @@ from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Co
 from espo_contracts.spec import ModelSpec
 from espo_core.forest import Forest
 from espo_core.policy import Policy, load_policy, ready_to_train
+from espo_core.rollout import native
+from espo_core.rollout.engine import Sampling
+from espo_core.rollout.native import NativeEngine
 from tests.espo_core.tiny import make_tokenizer, save_tiny_model
 
 SIZES = {
@@ -147,3 +150,29 @@ def test_what_is_compiled_is_the_same(
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     compiled = ready(load(tiny_model, lora=lora), compiled=True)
     assert_same(compiled, load(tiny_model, lora=lora))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_a_compiled_step_of_decoding_is_the_same(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of different beginnings enter, are padded, and leave."""
+    prompts = [(5, 6, 7), (8,), (9, 10, 11, 12, 13), (14, 15), (3, 4, 5, 6)]
+    sampling = Sampling(responses=4, max_new_tokens=20)
+    folder = saved(tmp_path / kind, CONFIGS[kind])
+    monkeypatch.setattr(native, "rows_that_fit", lambda shape, columns: 12)  # some prompts wait
+    expected = NativeEngine(policy=ready(load(folder))).generate(prompts, sampling, seed=1)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    compiled = ready(load(folder), compiled=True)
+    assert compiled.decodes_at_once
+    found = NativeEngine(policy=compiled).generate(prompts, sampling, seed=1)
+    assert torch.equal(found.tokens, expected.tokens)
+    assert found.is_truncated.any()
+    assert not found.is_truncated.all()
+    torch.testing.assert_close(found.logp, expected.logp, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("rows", "padded"), [(1, 16), (16, 16), (17, 24), (25, 32), (33, 48), (97, 128)])
+def test_there_are_few_sizes_of_a_compiled_step(rows: int, padded: int) -> None:
+    assert native.padded(rows) == padded
