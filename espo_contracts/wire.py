@@ -21,7 +21,7 @@ then nobody else may claim it; one that may or may not be in somebody's hands is
 | espo:requests:{place} | list, expires | receiver | ChunkRequests; place is `store` or an upload's field |
 | espo:chunks:{transfer} | list, expires | sender | chunk frames of one transfer |
 | espo:loops:{process} | string, expires | API | age of the last good round of each loop of a process |
-| espo:nudge | channel | API | id of a job that has something new |
+| espo:nudge | channel | API, worker | id of a job, or key of a worker, that has something new |
 """
 
 from __future__ import annotations

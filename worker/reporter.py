@@ -93,7 +93,11 @@ class Reporter:
         return seq
 
     def drain(self, timeout_seconds: float) -> bool:
-        """Whether, within this time, all is in the database or can never be, such as of a fenced attempt."""
+        """Whether, within this time, all is in the database or can never be, such as of a fenced attempt.
+
+        Asks Redis at once: the worker takes no other job before it knows.
+        """
+        self._wake.set()
         with self._progress:
             return self._progress.wait_for(self._is_settled, timeout_seconds)
 

@@ -10,6 +10,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from espo_contracts.events import Record
+from espo_contracts.wire import NUDGE_CHANNEL
 
 log = logging.getLogger(__name__)
 
@@ -53,13 +54,22 @@ class Sign:
             log.info("%s expires by itself", self._key)
 
     def _work(self) -> None:
+        is_news = True
         while not self._closing.is_set():
             try:
-                self._client.set(self._key, self._document().model_dump_json(), ex=self._expires_seconds)
+                self._give(is_news=is_news)
             except RedisError as error:
                 log.warning("%s: cannot give a sign of life (%s)", self._key, error)
             except Exception:
                 # Whatever it is, the next signs must come: without them a healthy run would be given up.
                 log.exception("%s: cannot give a sign of life", self._key)
-            self._wake.wait(self._every_seconds)
+            is_news = self._wake.wait(self._every_seconds)
             self._wake.clear()
+
+    def _give(self, *, is_news: bool) -> None:
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(self._key, self._document().model_dump_json(), ex=self._expires_seconds)
+        if is_news:
+            # Wakes the dispatcher, which would see a worker that is free again only at its next look.
+            pipeline.publish(NUDGE_CHANNEL, self._key)
+        pipeline.execute()

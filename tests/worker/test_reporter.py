@@ -55,6 +55,18 @@ def test_arrive_in_order(api: ApiSide, reporter: Reporter) -> None:
     assert api.events == events(1, 500)
 
 
+def test_whoever_drains_need_not_wait_for_the_next_look(
+    api: ApiSide, client: Redis, wishes: Wishes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "POLL_SECONDS", 60.0)
+    api.start_attempt(spec_of("none"))
+    reporter = make_reporter(api, client, wishes, tmp_path)
+    with api.running():
+        reporter.report(Log(message="the last"))
+        wait_for(lambda: reporter.drain(0.05))
+    reporter.close()
+
+
 def test_arrive_soon(api: ApiSide, reporter: Reporter) -> None:
     """In the best of some tries: any one may find the machine busy."""
     seconds = []

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from redis.client import PubSub
 
 from espo_contracts.job import Desired
-from espo_contracts.wire import Hint, claim_key, job_key
-from tests.worker.api_side import ApiSide
+from espo_contracts.wire import NUDGE_CHANNEL, Hint, Presence, claim_key, job_key, worker_key
+from tests.worker.api_side import ApiSide, wait_for
 from tests.worker.conftest import spec_of
 from worker.settings import Settings
 from worker.station import Station, claim
@@ -66,6 +67,45 @@ def test_an_attempt_that_somebody_has_is_not_taken_by_another(api: ApiSide, clie
 def test_a_hint_that_names_no_job_is_refused(client: Redis, job: str) -> None:
     with pytest.raises(ValueError, match="job"):
         claim(client, Hint(job=job, attempt=1), "one")
+
+
+def test_a_worker_that_is_free_again_says_so(
+    api: ApiSide, client: Redis, redis_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next regular sign would come after seconds."""
+
+    class NoRun:
+        def __init__(self, *_: object) -> None: ...
+
+        def run(self) -> None: ...
+
+    monkeypatch.setattr("worker.station.Supervisor", NoRun)
+    monkeypatch.setattr("worker.station.HEARTBEAT_SECONDS", 600.0)
+    station = Station(Settings(redis_url=redis_url, home=home, worker_name="box", worker_spare=False))
+    monkeypatch.setattr(station._site.nursery, "refill", lambda: None)
+    api.start_attempt(spec_of("none"))
+    with client.pubsub(ignore_subscribe_messages=True) as nudges:
+        nudges.subscribe(NUDGE_CHANNEL)
+        station.open()
+        wait_for_message(nudges)
+        station.train(hint_of(api))
+        assert wait_for_message(nudges) == worker_key("box-1").encode()
+        document = client.get(worker_key("box-1"))
+    assert isinstance(document, bytes)
+    assert Presence.model_validate_json(document).worker == "box-1"
+    station.close()
+
+
+def wait_for_message(nudges: PubSub) -> bytes:
+    found: list[bytes] = []
+
+    def look() -> bool:
+        message = nudges.get_message(timeout=0.1)
+        found.extend([message["data"]] if message else [])
+        return bool(found)
+
+    wait_for(look)
+    return found[0]
 
 
 def test_workers_of_a_machine_have_names_of_their_own(redis_url: str, home: Path) -> None:
