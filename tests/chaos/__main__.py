@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.chaos.campaign import Scale, run
@@ -25,16 +26,20 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=Scale().jobs, help="a round")
     parser.add_argument("--faults", type=int, default=Scale().faults, help="a round")
     parser.add_argument("--database", choices=[*DATABASES, "both"], default="both")
-    parser.add_argument("--only", default="", help="only faults whose name has these words in it")
+    parser.add_argument("--only", default="", help="only faults with these words in their name")
     parser.add_argument("--write", type=Path, help="a file for the table")
     options = parser.parse_args(arguments)
     faults = [fault for fault in FAULTS if options.only in fault.name]
     databases = DATABASES if options.database == "both" else (options.database,)
     scale = Scale(jobs=options.jobs, faults=options.faults)
-    findings = [
-        run(database=one, seed=options.seed, rounds=options.rounds, scale=scale, faults=faults)
-        for one in databases
-    ]
+    with ThreadPoolExecutor(len(databases)) as pool:
+        campaigns = [
+            pool.submit(
+                run, database=one, seed=options.seed, rounds=options.rounds, scale=scale, faults=faults
+            )
+            for one in databases
+        ]
+    findings = [campaign.result() for campaign in campaigns]
     text = markdown(findings)
     print(text)
     if options.write:

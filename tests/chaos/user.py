@@ -12,6 +12,7 @@ from random import Random
 from espo_client.client import EspoClient
 from espo_client.errors import EspoApiError
 from espo_client.records import JobDetail
+from espo_contracts.job import JobStatus
 from tests.chaos.jobs import Plan
 from tests.chaos.stack import Stack
 
@@ -96,7 +97,7 @@ class User(threading.Thread):
             job.detail = self._client.get(job.id)
             if job.detail.status.is_terminal:
                 job.ended = time.time()
-            elif job.detail.progress.step > 3 and self._would_cancel(job):
+            elif job.detail.status is JobStatus.RUNNING and self._would_cancel(job):
                 self._cancel(job)
 
     def _would_cancel(self, job: Submitted) -> bool:
