@@ -17,6 +17,7 @@ from typing import Any
 
 from espo_client.client import EspoClient
 from tests.chaos import leftovers
+from tests.chaos.clocks import unstepped
 from tests.chaos.deck import Deck
 from tests.chaos.fault import Fault, NothingToHarm
 from tests.chaos.invariants import Verdict, judge
@@ -180,7 +181,7 @@ class Campaign:
         starts = {event.attempt or 0: event.time for event in client.past_events(job.id, types=["started"])}
 
         def seconds_after(attempt: int, moment: float) -> list[float]:
-            return [starts[attempt + 1] - moment] if attempt + 1 in starts else []
+            return [unstepped(starts[attempt + 1], near=moment) - moment] if attempt + 1 in starts else []
 
         for killed, attempt, moment in self._stack.run_kills:
             if killed == job.id and attempt in starts:

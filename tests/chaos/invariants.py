@@ -15,6 +15,7 @@ from safetensors.numpy import load_file
 from espo_client.client import EspoClient
 from espo_client.records import Event
 from espo_contracts.job import JobStatus
+from tests.chaos.clocks import unstepped
 from tests.chaos.jobs import STEPS
 from tests.chaos.observer import Stay
 from tests.chaos.stack import CutOff
@@ -113,7 +114,8 @@ def _may_overlap(older: Stay, newer: Stay, ends: dict[int | None, float], cut_of
     if older.attempt >= newer.attempt:
         return False
     ended = ends.get(older.attempt)
-    if ended is not None and ended <= newer.began + FIRST_WORD_SECONDS:
+    # By the worker's clock, which may have stepped.
+    if ended is not None and unstepped(ended, near=newer.began) <= newer.began + FIRST_WORD_SECONDS:
         return True
     return any(
         cut.worker == older.worker

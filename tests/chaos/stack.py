@@ -19,6 +19,7 @@ import psycopg
 import redis
 from sqlalchemy import make_url
 
+from tests.chaos.surroundings import Surroundings, surroundings
 from tests.e2e.service import Service, wait_until
 from tests.servers import PostgresServer, RedisServer
 
@@ -48,6 +49,8 @@ class Stack(Service):
     """(process, time) of each death that we caused."""
     run_kills: list[tuple[str, int, float]] = field(default_factory=list)
     """(job, attempt, time) of each run process that we killed at its work."""
+    surroundings: Surroundings | None = None
+    """What faults can take away from under it."""
     hurry: threading.Event = field(default_factory=threading.Event)
     """Set by a fault that needs a job to be submitted now."""
     deaf: set[str] = field(default_factory=set)
@@ -67,7 +70,8 @@ class Stack(Service):
     def environment_of(self, name: str) -> dict[str, str]:
         """A worker keeps its name, and with it its folder, over restarts."""
         own = {"ESPO_WORKER_NAME": name} if name in WORKERS else {}
-        return super().environment_of(name) | own
+        around = self.surroundings.environment_of(name) if self.surroundings else {}
+        return super().environment_of(name) | around | own
 
     @property
     def database_kind(self) -> str:
@@ -175,13 +179,22 @@ def stack_on(database: str) -> Iterator[Stack]:
         redis = RedisServer(home, keeps_data=True)
         redis.start()
         ending.callback(redis.kill)
-        postgres, url = None, f"sqlite+aiosqlite:///{home / 'espo.db'}"
+        around = ending.enter_context(surroundings(home, redis.url, WORKERS))
+        (home / "database").mkdir(exist_ok=True)
+        postgres, url = None, f"sqlite+aiosqlite:///{home / 'database' / 'espo.db'}"
         if database == "postgresql":
             postgres = PostgresServer()
             ending.callback(postgres.close)
             address = make_url(postgres.url).set(drivername="postgresql+psycopg")
             url = address.render_as_string(hide_password=False)
-        stack = Stack(home=home, redis_url=redis.url, database_url=url, redis=redis, postgres=postgres)
+        stack = Stack(
+            home=home,
+            redis_url=redis.url,
+            database_url=url,
+            redis=redis,
+            postgres=postgres,
+            surroundings=around,
+        )
         ending.callback(stack.destroy)
         yield stack
     shutil.rmtree(home)

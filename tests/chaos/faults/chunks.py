@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from random import Random
 
 from redis import Redis
 
 from espo_contracts.wire import chunks_key, requests_key
+from tests.chaos.fault import Fault, NothingToHarm
+from tests.chaos.stack import Stack
 
+_PAUSE_SECONDS = 0.005
 _EXPIRY_SECONDS = 5
 """What is written to a list after its transfer has ended must not stay."""
 
@@ -40,6 +44,17 @@ CHANGES: dict[str, _Change] = {
 }
 
 
+def spoiled(stack: Stack, rng: Random) -> None:
+    """Chunks and requests of every transfer under way, in both directions, for a while."""
+    ends_at, count = time.monotonic() + rng.uniform(2.0, 5.0), 0
+    with stack.connect() as client:
+        while time.monotonic() < ends_at:
+            count += spoil_chunks(client, rng) + spoil_requests(client, rng)
+            time.sleep(_PAUSE_SECONDS)
+    if not count:
+        raise NothingToHarm
+
+
 def spoil_chunks(client: Redis, random: Random) -> int:
     """How many lists of chunks under way were spoiled now: one frame of each changed, and all reordered."""
     keys = sorted(client.scan_iter(match=chunks_key("*"), count=1000))
@@ -69,3 +84,6 @@ def spoil_requests(client: Redis, random: Random) -> int:
             client.rpush(key, doubled)
         client.expire(key, _EXPIRY_SECONDS)
     return len(keys)
+
+
+FAULTS = (Fault(name="chunks damaged, cut, doubled and reordered", inject=spoiled, weight=2),)
