@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -65,12 +66,15 @@ class Findings:
     worker_recoveries: list[float] = field(default_factory=list)
     growths: list[Growth] = field(default_factory=list)
     seconds: float = 0.0
+    break_off: str = ""
+    """Why the campaign could not go on."""
 
     @property
     def harms(self) -> list[tuple[str, str]]:
         """(kind, what) of everything that was wrong."""
         wrong = [harm for verdict in self.verdicts for harm in verdict.harms]
-        return [*wrong, *(("leftovers", what) for what in self.leftovers)]
+        broken = [("broken off", self.break_off)] if self.break_off else []
+        return [*wrong, *(("leftovers", what) for what in self.leftovers), *broken]
 
 
 class Campaign:
@@ -209,17 +213,18 @@ class Campaign:
 
 
 def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence[Fault]) -> Findings:
-    """What one campaign saw.
-
-    Raises: what broke the campaign itself off.
-    """
+    """What one campaign saw, until its end or until something broke it off."""
     fitting = [fault for fault in faults if database in fault.databases]
     with stack_on(database) as stack:
-        findings = Campaign(stack, fitting, seed=seed, scale=scale).run(rounds)
-        if findings.harms:
+        campaign = Campaign(stack, fitting, seed=seed, scale=scale)
+        try:
+            campaign.run(rounds)
+        except Exception as error:  # noqa: BLE001 - what it has seen so far is not lost, and this is part of it
+            campaign.findings.break_off = "".join(traceback.format_exception(error))
+        if campaign.findings.harms:
             kept = shutil.copytree(stack.home, f"{stack.home}-kept")
             print(f"logs and data are kept in {kept}", flush=True)
-    return findings
+    return campaign.findings
 
 
 def _reference(folder: Path, seed: int) -> dict[str, Any]:
