@@ -7,6 +7,7 @@ event is in the database, because its spool would not outlive it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import threading
@@ -17,7 +18,7 @@ from typing import Literal
 
 from redis import Redis
 
-from espo_contracts.events import Checkpoint, Event, Failed, Finished
+from espo_contracts.events import Checkpoint, Event, Failed, Finished, Log
 from espo_contracts.wire import HEARTBEAT_SECONDS, Assignment, Beat, beat_key
 from espo_transfer import Cancelled, TransferError
 from worker import machine
@@ -37,6 +38,9 @@ GRACE_SECONDS = 5.0
 HAND_BACK_SECONDS = 5.0
 """How long a worker that is told to stop waits for its last event to be taken."""
 _WATCH_SECONDS = 0.05
+_FULL_DISK_SECONDS = 1.0
+_NO_SPACE = "the disk of worker {} is full: the run begins when there is space"
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT}
 
 log = logging.getLogger(__name__)
 
@@ -109,8 +113,7 @@ class Supervisor:
     def _end(self) -> End:
         """How the run ended by itself, or because it had to."""
         try:
-            order = prepare(self._site.sources, self._assignment, self._folder, self._wishes.stop)
-            return self._train(order)
+            return self._train(self._prepared())
         except Cancelled:
             return Finished(outcome="cancelled", step=self._step)
         except UnpreparedError as error:
@@ -118,8 +121,25 @@ class Supervisor:
         except (TransferError, OSError) as error:
             return not_brought(error)
 
+    def _prepared(self) -> RunOrder:
+        """The order of the run, every file of it here. On a full disk it waits: other runs make room."""
+        is_told = False
+        while True:
+            try:
+                order = prepare(self._site.sources, self._assignment, self._folder, self._wishes.stop)
+                order.work_dir.mkdir(parents=True)
+            except OSError as error:
+                if error.errno not in FULL_DISK:
+                    raise
+                if not is_told:
+                    is_told = True
+                    self._reporter.report(Log(level="warning", message=_NO_SPACE.format(self._site.worker)))
+                if self._wishes.stop.wait(_FULL_DISK_SECONDS):
+                    raise Cancelled from None
+            else:
+                return order
+
     def _train(self, order: RunOrder) -> End:
-        order.work_dir.mkdir(parents=True)
         kernel_kills = machine.kernel_kills()
         process = self._site.nursery.take()
         self._pid = process.pid
