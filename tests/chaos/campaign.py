@@ -221,6 +221,7 @@ def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence
             campaign.run(rounds)
         except Exception as error:  # noqa: BLE001 - what it has seen so far is not lost, and this is part of it
             campaign.findings.break_off = "".join(traceback.format_exception(error))
+            print(f"{database} broke off: {campaign.findings.break_off}", flush=True)
         if campaign.findings.harms:
             kept = shutil.copytree(stack.home, f"{stack.home}-kept")
             print(f"logs and data are kept in {kept}", flush=True)

@@ -90,7 +90,7 @@ class Stack(Service):
         with self.connect() as client:
             wait_until(
                 lambda: client.exists(f"espo:worker:{worker}-1"),
-                seconds=90,
+                seconds=180,
                 what=f"{worker} listens; its log: {self.log(worker)}",
             )
 

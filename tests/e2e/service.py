@@ -125,7 +125,7 @@ class Service:
             except httpx.TransportError:
                 return False
 
-        wait_until(is_ready, seconds=60, what=f"API is ready; its log: {self.log('api')}")
+        wait_until(is_ready, seconds=180, what=f"API is ready; its log: {self.log('api')}")
 
     def kill(self, name: str) -> None:
         """SIGKILL, as a power cut would."""
