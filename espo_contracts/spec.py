@@ -226,5 +226,5 @@ class ResourceSpec(Part):
     cpu_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of a CPU run. Part of the job, because sums on another number of threads round differently."""
     max_hours: Annotated[float, Field(gt=0, le=2160)] = 24.0
-    """A job that trains longer than this, in all its attempts, ends as failed with code `timeout`. A retry allows
-    it anew."""
+    """A job that trains longer than this, in all its attempts, ends as failed with code `timeout`. A retry
+    allows it anew."""
