@@ -27,7 +27,8 @@ class RankProgram(Program):
             if deed.startswith(f"{self._rank}="):
                 self.do(deed[2:])
         if self._rank == "0":
-            (folder / END).write_text(json.dumps({"type": "finished", "step": 10}))
+            outcome = "handed_back" if (self._work_dir / "stop").exists() else "succeeded"
+            (folder / END).write_text(json.dumps({"type": "finished", "outcome": outcome, "step": 10}))
 
     def pid(self, _: str) -> None:
         print(os.getpid(), file=(self._folder / f"pid-{self._rank}").open("w"))

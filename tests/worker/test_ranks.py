@@ -20,6 +20,7 @@ from tests.worker.real_worker import Worker, hint, job, presences, wait_idle, wo
 from worker import supervisor
 from worker.nursery import Nursery
 from worker.supervisor import Site
+from worker.wishes import Wish
 
 pytestmark = pytest.mark.slow
 
@@ -69,6 +70,16 @@ def test_cancel_ends_every_rank(pair: Site, api: ApiSide, monkeypatch: pytest.Mo
         attempt.join(15)
     assert api.events[-1] == Finished(outcome="cancelled", step=2)
     assert not any(map(lives, ranks))
+
+
+def test_every_rank_is_told_to_save(pair: Site, api: ApiSide) -> None:
+    api.start_attempt(spec_of("0=metrics:2 0=until_told 1=until_told", resources=PAIR))
+    with api.running():
+        attempt = Supervision(pair, api)
+        wait_for(lambda: len(api.events) == 3)
+        attempt.wishes.add(Wish.HAND_BACK)
+        attempt.join(15)
+    assert api.events[-1] == Finished(outcome="handed_back", step=2)
 
 
 def test_a_killed_rank_ends_the_attempt_with_its_name(api: ApiSide, redis_url: str, home: Path) -> None:

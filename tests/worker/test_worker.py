@@ -91,6 +91,8 @@ def test_stopping_hands_the_run_back(api: ApiSide, worker: Worker) -> None:
         assert worker.stop() == 0
     assert isinstance(api.events[-1], Finished)
     assert api.events[-1].outcome == "handed_back"
+    saved = [event.step for event in api.events if isinstance(event, Checkpoint)]
+    assert max(saved) == api.events[-1].step == steps_of(api)[-1], "what was done is saved"
     assert not any(map(lives, children))
     assert api.client.keys("espo:worker:*") == []
     assert list((worker.home / "worker").glob("*/job-*")) == []
