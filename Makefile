@@ -51,10 +51,12 @@ fix: .venv/dev.stamp ## Format, and mend what the linter can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-bench: .venv/peers.stamp ## Print the figures of the README; the trainer's beside TRL's, a quarter of an hour
+bench: .venv/peers.stamp .venv/mlflow.stamp ## Print the figures of the README; beside TRL's and MLflow's, half an hour
 	@$(BIN)/python -m bench.trainer
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.transfer
+	@$(BIN)/python -m bench.ingest
+	@$(BIN)/python -m bench.dispatch
 	@$(BIN)/python -m bench.memory
 
 chaos: .venv/dev.stamp ## Harm the whole service in every way and print what it survived: make chaos SEED=1 ROUNDS=10
@@ -79,6 +81,12 @@ clean: ## Remove the environment and the data folder
 .venv/peers.stamp: requirements-peers.lock | .venv/dev.stamp
 	@rm -rf .venv/peers
 	@$(PIP) install -q --no-deps --target .venv/peers -r requirements-peers.lock
+	@touch $@
+
+.venv/mlflow.stamp: requirements-mlflow.lock | .venv/dev.stamp
+	@rm -rf .venv/mlflow
+	@$(PYTHON) -m venv .venv/mlflow
+	@.venv/mlflow/bin/python -m pip --disable-pip-version-check install -q --no-deps -r requirements-mlflow.lock
 	@touch $@
 
 .venv/bin/python:

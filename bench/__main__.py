@@ -13,7 +13,8 @@ REPORTS = {"latency": latency.report, "api": api_process.report}
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="Beside these: python -m bench.transfer (checkpoints through Redis), each with --help.",
+        epilog="Beside these, each with --help: python -m bench.transfer (checkpoints through Redis), "
+        "bench.ingest (events into the database), bench.dispatch (jobs to workers).",
     )
     parser.add_argument("figures", nargs="*", choices=[[], *REPORTS], help="default: all")
     chosen = parser.parse_args().figures or list(REPORTS)
