@@ -15,7 +15,7 @@ from espo_contracts.wire import CHUNK_BYTES, requests_key
 from espo_transfer import TransferError, connect, entry_of, fetch
 from espo_transfer import window as module
 from espo_transfer.frames import data_frame, decode
-from tests.chaos.faults.chunks import spoil_chunks, spoil_requests
+from tests.chaos.faults.chunks import answer_wrongly, spoil_chunks, spoil_requests
 from tests.espo_transfer.places import PLACE, answering, make_file, serving, wait_for
 from tests.servers import RedisServer
 from tests.small_disk import small_disk
@@ -75,6 +75,30 @@ def test_garbage_cuts_and_doubles_in_the_live_lists(redis_url: str, client: Redi
     assert spoiled[0] > 0
 
 
+def test_another_sender_that_answers_wrongly(redis_url: str, client: Redis, tmp_path: Path) -> None:
+    """It takes the first six requests from those who have the bytes; what it sends is asked for again."""
+    entry, source = make_file(tmp_path, 20 * CHUNK_BYTES)
+    answered: list[int] = []
+
+    def answer(rogue: Redis) -> None:
+        random = Random(SEED)
+        while sum(answered) < 6:
+            answered.append(answer_wrongly(rogue, random))
+
+    with connect(redis_url) as rogue:
+        thread = threading.Thread(target=answer, args=(rogue,))
+        thread.start()
+        fetching = threading.Thread(
+            target=fetch, args=(client, PLACE, entry, tmp_path / "x", threading.Event()), daemon=True
+        )
+        fetching.start()
+        thread.join(20)
+        with serving(redis_url, source):
+            fetching.join(30)
+    assert sum(answered) == 6
+    assert entry_of(tmp_path / "x").sha256 == entry.sha256
+
+
 def test_a_key_of_another_type_ends_the_transfer_in_words(client: Redis, tmp_path: Path) -> None:
     entry, _ = make_file(tmp_path, 10)
     client.set(requests_key(PLACE), "not a list")
@@ -98,12 +122,13 @@ def test_a_server_whose_own_disk_is_full_is_waited_for(tmp_path: Path) -> None:
         server = RedisServer(disk.folder)
         server.start()
         ending.callback(server.kill)
-        with connect(server.url) as client:
+        # The operator's client asks for no PING first, which is refused as well.
+        with connect(server.url) as client, Redis.from_url(server.url) as operator:
             client.set("large", bytes(100_000))
             disk.fill()
-            client.config_set("save", "3600 1")
-            client.bgsave()
-            wait_for(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+            operator.config_set("save", "3600 1")
+            operator.bgsave()
+            wait_for(lambda: operator.info("persistence")["rdb_last_bgsave_status"] == "err")
             with serving(server.url, source):
                 fetching = threading.Thread(
                     target=fetch, args=(client, PLACE, entry, tmp_path / "x", threading.Event()), daemon=True
@@ -112,7 +137,7 @@ def test_a_server_whose_own_disk_is_full_is_waited_for(tmp_path: Path) -> None:
                 fetching.join(0.5)
                 assert fetching.is_alive()
                 disk.free()
-                client.config_set("save", "")
+                operator.config_set("save", "")
                 fetching.join(20)
     assert entry_of(tmp_path / "x").sha256 == entry.sha256
 

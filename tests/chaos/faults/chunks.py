@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable
 from random import Random
 
+from pydantic import ValidationError
 from redis import Redis
 
-from espo_contracts.wire import chunks_key, requests_key
+from espo_contracts.wire import STORE_PLACE, UPLOADS_KEY, ChunkRequest, chunks_key, requests_key
+from espo_transfer.frames import data_frame
 from tests.chaos.fault import Fault, NothingToHarm
 from tests.chaos.stack import Stack
 
-_PAUSE_SECONDS = 0.005
+_BLOCK_SECONDS = 0.05
+_LONGEST_SECONDS = 8.0
 _EXPIRY_SECONDS = 5
 """What is written to a list after its transfer has ended must not stay."""
 
@@ -44,15 +47,45 @@ CHANGES: dict[str, _Change] = {
 }
 
 
+WRONG: dict[str, Callable[[ChunkRequest, Random], list[bytes]]] = {
+    "garbage": lambda _, rng: [rng.randbytes(200)],
+    "other bytes": lambda one, rng: [data_frame(one.offset, rng.randbytes(one.length))],
+    "too few": lambda one, rng: [data_frame(one.offset, rng.randbytes(one.length - 1))],
+    "cut": lambda one, rng: [data_frame(one.offset, rng.randbytes(one.length))[: 1 + one.length // 2]],
+    "of another place": lambda one, rng: [data_frame(one.offset + 1, rng.randbytes(one.length))] * 2,
+    "nothing": lambda _, __: [],
+}
+
+
 def spoiled(stack: Stack, rng: Random) -> None:
-    """Chunks and requests of every transfer under way, in both directions, for a while."""
-    ends_at, count = time.monotonic() + rng.uniform(2.0, 5.0), 0
+    """Transfers under way, in both directions: somebody else answers, and what was answered is changed."""
+    began, count, most = time.monotonic(), 0, rng.randint(1, 12)
     with stack.connect() as client:
-        while time.monotonic() < ends_at:
-            count += spoil_chunks(client, rng) + spoil_requests(client, rng)
-            time.sleep(_PAUSE_SECONDS)
+        while time.monotonic() - began < _LONGEST_SECONDS and count < most:
+            count += answer_wrongly(client, rng) + spoil_chunks(client, rng)
+            if count:
+                spoil_requests(client, rng)
     if not count:
         raise NothingToHarm
+
+
+def answer_wrongly(client: Redis, rng: Random) -> int:
+    """How many requests were taken from those who have the bytes, and answered with others, or not at all."""
+    uploads = sorted(field.decode() for field in client.hkeys(UPLOADS_KEY))  # type: ignore[union-attr]
+    places = [STORE_PLACE, *uploads]
+    rng.shuffle(places)
+    taken = client.blpop([requests_key(place) for place in places], timeout=_BLOCK_SECONDS)
+    if taken is None:
+        return 0
+    try:
+        request = ChunkRequest.model_validate_json(taken[1])  # type: ignore[index]
+    except ValidationError:
+        return 0  # our own garbage
+    frames = WRONG[rng.choice(sorted(WRONG))](request, rng)
+    if frames:
+        client.rpush(chunks_key(request.transfer), *frames)
+        client.expire(chunks_key(request.transfer), _EXPIRY_SECONDS)
+    return 1
 
 
 def spoil_chunks(client: Redis, random: Random) -> int:
