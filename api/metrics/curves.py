@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Collection, Mapping, MutableSequence, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.metrics.blocks import Block
+from api.metrics.blocks import Block, block_of
 from api.metrics.downsample import thin
 from api.metrics.steps import StepMetrics
 
 
 @dataclass(slots=True)
 class Curve:
-    """Points of one metric; 16 bytes each, so that a long run of many metrics fits in memory."""
+    """Points of one metric."""
 
-    steps: array[int] = field(default_factory=lambda: array("q"))
-    values: array[float] = field(default_factory=lambda: array("d"))
+    steps: MutableSequence[int]
+    values: MutableSequence[float]
     non_finite: dict[int, str] = field(default_factory=dict)
 
     def shown(self, most: int) -> dict[str, Any]:
@@ -33,15 +33,25 @@ class Curve:
 class Curves:
     """Curves by metric, of all metrics or of some; what is added follows what is there.
 
-    Work is done by metric and not by step: a page of twenty metrics is some ten thousand points.
+    Work is done by metric and not by step: a page of twenty metrics is some ten thousand points. Whole curves
+    take 16 bytes a point. Those from blocks have few points, however long the job; there the speed counts.
     """
 
-    def __init__(self, names: Collection[str]) -> None:
+    def __init__(self, names: Collection[str], *, size: int) -> None:
         self._names = frozenset(names)
+        self._size = size
         self._curves: dict[str, Curve] = {}
+        self._last_step: int | None = None
 
     def add_steps(self, rows: Sequence[StepMetrics]) -> None:
-        """Appends what steps measured."""
+        """Appends what steps measured; with blocks, as a block of them would. The last is always whole."""
+        if self._size > 1:
+            self.add_blocks([block_of(rows[:-1], self._size)])
+            rows = rows[-1:]
+        self._add_whole(rows)
+        self._last_step = rows[-1].step if rows else self._last_step
+
+    def _add_whole(self, rows: Sequence[StepMetrics]) -> None:
         for name in self._wanted(set().union(*(row.values for row in rows))):
             curve = self._curve(name)
             having = [row for row in rows if name in row.values]
@@ -62,8 +72,8 @@ class Curves:
                 self._add_nulls(name, dict(zip(*block["non_finite"][name], strict=True)))
 
     def last_step(self, default: int) -> int:
-        """The last step of any curve; `default` where there is none."""
-        return max((curve.steps[-1] for curve in self._curves.values()), default=default)
+        """The last step that was added; `default` where there is none."""
+        return default if self._last_step is None else self._last_step
 
     def shown(self, most: int) -> dict[str, Any]:
         """Every curve by at most `most` points."""
@@ -73,7 +83,12 @@ class Curves:
         return self._names & names if self._names else names
 
     def _curve(self, name: str) -> Curve:
-        return self._curves.setdefault(name, Curve())
+        found = self._curves.get(name)
+        if found is None:
+            is_whole = self._size == 1
+            found = Curve(array("q") if is_whole else [], array("d") if is_whole else [])
+            self._curves[name] = found
+        return found
 
     def _add_nulls(self, name: str, spellings: Mapping[int, str]) -> None:
         """Puts nulls where they belong among the points."""
@@ -81,8 +96,7 @@ class Curves:
         curve.non_finite.update(spellings)
         nulls = [(step, math.nan) for step in spellings]
         points = sorted([*zip(curve.steps, curve.values, strict=True), *nulls])
-        curve.steps = array("q", [step for step, _ in points])
-        curve.values = array("d", [value for _, value in points])
+        curve.steps, curve.values = [step for step, _ in points], [value for _, value in points]
 
 
 def _number(value: float | None) -> float:

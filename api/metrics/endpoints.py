@@ -76,7 +76,8 @@ async def get_metrics(
     """Curves as JSON, thinned for drawing, or the whole table as CSV or Parquet. Without news, a 304.
 
     A curve of more than `max_points` is shown by the lowest and the highest value in each of equally wide
-    ranges of steps. A range that held NaN or an infinity keeps one null.
+    ranges of steps, and by its newest. A range that held NaN or an infinity keeps one null, but nulls are
+    no more than a quarter of the points.
     """
     async with shared.context.database.read() as session:
         job = await jobs.get(session, caller.project_id, job_id)

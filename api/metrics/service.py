@@ -26,16 +26,16 @@ async def curves(
     session: AsyncSession, job: Job, names: Collection[str], *, since_step: int, max_points: int
 ) -> dict[str, Any]:
     """A MetricsPage as plain values. Nothing is read when there can be nothing new."""
-    found = Curves(names)
+    size = size_for(job.step - since_step, max_points)
+    found = Curves(names, size=size)
     if since_step < job.step or job.step == 0:
-        await _read(session, job, found, since_step=since_step, max_points=max_points)
+        await _read(session, job, found, since_step=since_step, size=size)
     page = MetricsPage(job_id=job.id, since_step=since_step, last_step=found.last_step(since_step), series={})
     return page.model_dump() | {"series": await asyncio.to_thread(found.shown, max_points)}
 
 
-async def _read(session: AsyncSession, job: Job, found: Curves, *, since_step: int, max_points: int) -> None:
-    """Reads blocks as coarse as `max_points` allows, and step by step what no block covers."""
-    size = size_for(job.step - since_step, max_points)
+async def _read(session: AsyncSession, job: Job, found: Curves, *, since_step: int, size: int) -> None:
+    """Reads blocks of at most this size, and step by step what no block covers."""
     if size == 1 or since_step >= job.summarised:
         await _read_steps(session, job, found, since_step=since_step)
         return

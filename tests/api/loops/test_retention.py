@@ -69,6 +69,7 @@ async def test_bytes_that_no_checkpoint_names_are_swept_after_an_hour(
     async with context.database.read() as session:
         assert await repository.used_bytes(session) == 3 * len(SHA256)
     monkeypatch.setattr("api.store.service.GRACE_SECONDS", -1.0)
+    monkeypatch.setattr("api.store.service.WATCH_SECONDS", 0.0)
     await Housekeeper(context).tidy()
     async with context.database.read() as session:
         assert await repository.used_bytes(session) == 3 * 2
