@@ -1,7 +1,7 @@
-"""Kombu's Redis transport, but for hints only: whatever else lies in a queue is thrown away.
+"""Kombu's connection to Redis, but soon back after an outage; and its transport, but for hints only.
 
-Without it one message that is no JSON ends the worker, and with it the run that it has ("Unrecoverable
-error", kombu 5.7); one without a delivery tag as well.
+Whatever else lies in a queue is thrown away. Without that one message that is no JSON ends the worker, and
+with it the run that it has ("Unrecoverable error", kombu 5.7); one without a delivery tag as well.
 """
 
 from __future__ import annotations
@@ -12,14 +12,25 @@ import logging
 from queue import Empty
 from typing import Any
 
+import kombu
 import kombu.transport
+from celery import Celery
 from kombu.transport import redis
 
 from espo_contracts.wire import TASK_NAME, Hint, queue_name
 
 QUEUES = queue_name("")
+_RETRIES = {"interval_start": 1, "interval_step": 0, "interval_max": 1}
 
 log = logging.getLogger(__name__)
+
+
+class Connection(kombu.Connection):
+    """Tries again every second. Kombu waits two seconds longer each time, up to half a minute, while our sign
+    of presence is back and hints are sent to us."""
+
+    def ensure_connection(self, *args: Any, **kwargs: Any) -> Any:
+        return super().ensure_connection(*args, **{**_RETRIES, **kwargs})
 
 
 class Channel(redis.Channel):
@@ -48,8 +59,9 @@ class Transport(redis.Transport):
             super()._deliver(message, queue)
 
 
-def install() -> None:
-    """Makes it the transport of Redis's URLs; kombu knows no other way to choose one for a URL."""
+def install(app: Celery) -> None:
+    """Makes the app use both; of transports kombu knows no other way to choose one for a URL."""
+    app.amqp.Connection = Connection
     for scheme in ("redis", "rediss"):
         kombu.transport.TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
 

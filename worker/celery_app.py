@@ -21,9 +21,9 @@ from worker.settings import Settings
 from worker.station import Station
 
 settings = Settings()
-install()
 
 app = Celery("worker", broker=settings.broker, include=["worker.tasks"])
+install(app)
 app.conf.update(
     worker_pool="threads",
     worker_concurrency=1,  # one run at a time has the device to itself

@@ -2,16 +2,37 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
 from random import Random
 
 import pytest
+from celery import Celery
 
 from espo_contracts.events import Finished
 from espo_contracts.wire import Hint, queue_name
 from tests.chaos.faults.hints import GARBAGE, message, push
+from tests.servers import RedisServer
 from tests.worker.api_side import ApiSide, wait_for
 from tests.worker.real_worker import hint, job, wait_idle, working
+from worker.broker import install
+
+
+def test_the_broker_is_found_within_two_seconds_of_its_return(tmp_path: Path) -> None:
+    server = RedisServer(tmp_path)
+    with Celery("test", broker=server.url, set_as_current=False) as app:
+        install(app)
+        returning = threading.Timer(
+            2.5, server.start
+        )  # just after the second try, which kombu repeats 4 s later
+        returning.start()
+        with app.connection_for_read() as connection:
+            begin = time.monotonic()
+            connection.ensure_connection()
+            assert time.monotonic() - begin < 4.5
+        returning.join()
+    server.kill()
 
 
 @pytest.mark.slow
