@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from espo_contracts.wire import job_key
+from espo_contracts.wire import job_key, run_key
 from tests.api.conftest import Service
 from tests.api.marks import on_sqlite
 from tests.api.rows import add_events, metrics, set_status, submit
@@ -74,6 +74,7 @@ async def test_a_running_jobs_worker_is_told(client: httpx.AsyncClient, service:
     context = service.resources.context
     await set_status(context.database, job_id, "running")
     await context.redis.hset(job_key(job_id), mapping={"attempt": "0", "desired": '"run"'})
+    await context.redis.xadd(run_key(job_id), {"marker": "1"}, id="0-1")
     answer = (await client.post(f"/v1/jobs/{job_id}/cancel")).json()
     assert (answer["status"], answer["desired"]) == ("running", "cancel")
     told = await context.redis.hget(job_key(job_id), "desired")
