@@ -15,7 +15,8 @@ from api.jobs.models import IdempotencyKey, Job
 from api.jobs.schemas import JobFilter
 from espo_contracts.job import JobStatus
 
-KEY_SECONDS = 24 * 3600.0
+KEY_SECONDS = 25 * 3600.0
+"""A day is promised; an hour more, since a clock that steps forward must not make a second job of a retry."""
 
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
@@ -70,7 +71,7 @@ async def counts(session: AsyncSession) -> dict[tuple[str, str], int]:
 
 
 async def remembered(session: AsyncSession, project_id: str, key: str) -> IdempotencyKey | None:
-    """The submission that used this key in the last 24 hours."""
+    """The submission that used this key within a day."""
     fresh = IdempotencyKey.created_at > time.time() - KEY_SECONDS
     query = select(IdempotencyKey).where(
         IdempotencyKey.project_id == project_id, IdempotencyKey.key == key, fresh

@@ -9,13 +9,13 @@ from typing import Any
 from sqlalchemy import delete, select
 
 from api.jobs.models import Attempt, IdempotencyKey
+from api.jobs.repository import KEY_SECONDS
 from api.loops.context import Context
 from api.store.incoming import clear_incoming
 from api.store.service import Sweep
 from espo_contracts.wire import UPLOADS_KEY
 
 PERIOD_SECONDS = 60.0
-IDEMPOTENCY_SECONDS = 24 * 3600.0
 
 
 class Housekeeper:
@@ -41,7 +41,7 @@ class Housekeeper:
         await self._withdraw_offers()
 
     async def _forget_idempotency_keys(self) -> None:
-        is_old = IdempotencyKey.created_at < time.time() - IDEMPOTENCY_SECONDS
+        is_old = IdempotencyKey.created_at < time.time() - KEY_SECONDS
         async with self._context.database.write() as session:
             await session.execute(delete(IdempotencyKey).where(is_old))
 

@@ -94,7 +94,11 @@ async def test_a_key_is_forgotten_after_a_day_and_belongs_to_its_project(
     first = await client.post("/v1/jobs", json=job_document(), headers=headers)
     theirs = await stranger.post("/v1/jobs", json=job_document(), headers=headers)
     async with service.resources.context.database.write() as session:
-        await session.execute(update(IdempotencyKey).values(created_at=time.time() - 86_401))
+        await session.execute(update(IdempotencyKey).values(created_at=time.time() - 24.9 * 3600))
+    again = await client.post("/v1/jobs", json=job_document(), headers=headers)
+    assert again.json()["id"] == first.json()["id"], "to a clock that is ahead its day is over already"
+    async with service.resources.context.database.write() as session:
+        await session.execute(update(IdempotencyKey).values(created_at=time.time() - 25 * 3600 - 1))
     later = await client.post("/v1/jobs", json=job_document(name="other"), headers=headers)
     assert later.status_code == 201
     assert len({answer.json()["id"] for answer in (first, theirs, later)}) == 3

@@ -28,7 +28,7 @@ async def test_what_killed_processes_left_goes_and_what_is_under_way_stays(conte
 async def test_idempotency_keys_live_a_day(context: Context, make_job: MakeJob) -> None:
     job_id = await make_job()
     async with context.database.write() as session:
-        for key, age in (("old", 25), ("fresh", 23)):
+        for key, age in (("old", 26), ("fresh", 24)):
             created_at = time.time() - age * 3600
             session.add(
                 IdempotencyKey(
