@@ -12,6 +12,7 @@ from espo_core.verifiers import (
     choice,
     countdown,
     exact,
+    grader,
     json_schema,
     length,
     markers,
@@ -29,6 +30,7 @@ VERIFIERS: dict[str, VerifierEntry] = {
         choice,
         countdown,
         exact,
+        grader,
         json_schema,
         length,
         markers,
@@ -79,5 +81,6 @@ def reference_columns(parts: Sequence[RewardPart]) -> frozenset[str]:
     """Returns the columns that a job's verifiers read, so that data without them fail at the start."""
     fields = ("reference", "numbers", "target", "schema_column")
     configs = [verifier_config(part.verifier, part.parameters) for part in parts]
-    columns = (getattr(config, field, None) for config in configs for field in fields)
-    return frozenset(column for column in columns if column is not None)
+    named = (getattr(config, field, None) for config in configs for field in fields)
+    columns = frozenset(column for column in named if column is not None)
+    return columns.union(*(getattr(config, "columns", ()) for config in configs))

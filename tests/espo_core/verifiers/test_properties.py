@@ -16,11 +16,25 @@ from espo_core.verifiers.reasoning_gym import MAX_ANSWER
 from espo_core.verifiers.sandbox import MAX_TEXT, SANDBOX
 
 SCHEMA = {"type": "object", "patternProperties": {"^(a|aa)+$": {"type": "integer"}}, "minProperties": 1}
+FUZZY = {
+    "type": "text_similarity",
+    "name": "near",
+    "input": "{{sample.output_text}}",
+    "reference": "{{item.answer}}",
+    "evaluation_metric": "fuzzy_match",
+}
+MULTI = {
+    "type": "multi",
+    "name": "both",
+    "graders": {"near": FUZZY, "words": FUZZY | {"evaluation_metric": "bleu"}},
+    "calculate_output": "near ^ words / words",
+}
 # Each verifier at its default, where it has one, and with the parameters that lead elsewhere in its code.
 CASES: list[tuple[str, dict[str, Any]]] = [
-    *((name, {}) for name in sorted(set(VERIFIERS) - {"json_schema", "reasoning_gym", "regex"})),
+    *((name, {}) for name in sorted(set(VERIFIERS) - {"grader", "json_schema", "reasoning_gym", "regex"})),
     ("choice", {"pattern": r"(\w)\s*$", "extract": "last_line"}),
     ("exact", {"answer_after": "=", "ignore_case": True}),
+    *(("grader", {"grader": grader}) for grader in (FUZZY, MULTI)),
     ("json_schema", {"schema_document": SCHEMA}),
     ("json_schema", {"schema_document": SCHEMA, "read": "whole"}),
     ("json_schema", {"schema_column": "schema"}),
