@@ -10,6 +10,8 @@ from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 
+from api.audit.endpoints import router as audit
+from api.auth.endpoints import router as keys
 from api.catalogue.endpoints import router as catalogue
 from api.checkpoints.endpoints import router as checkpoints
 from api.errors import install_handlers
@@ -63,7 +65,7 @@ def _install(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> N
     install_handlers(app)
     install_openapi(app)
     _add_middleware(app, settings, registry)
-    for router in (jobs, events, metrics, checkpoints, files, catalogue, health):
+    for router in (jobs, events, metrics, checkpoints, files, catalogue, keys, audit, health):
         app.include_router(router)
 
 

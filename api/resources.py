@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from api.auth.use import KeyUses
 from api.catalogue.catalogue import Catalogue
 from api.db import Database
 from api.events.live import Live
@@ -38,6 +39,7 @@ class Resources:
     """Figures of this process alone."""
     observer: Observer
     """Figures of the whole service."""
+    key_uses: KeyUses
 
     @property
     def settings(self) -> Settings:
@@ -72,11 +74,20 @@ async def open_resources(settings: Settings, registry: CollectorRegistry) -> Asy
         store=await asyncio.to_thread(open_store, settings.store_url),
     )
     live, observer = Live(context.redis), Observer(context)
+    key_uses = KeyUses(context.database)
     listening = asyncio.create_task(live.run())
     try:
         catalogue = Catalogue.load()
-        yield Resources(context=context, live=live, catalogue=catalogue, registry=registry, observer=observer)
+        yield Resources(
+            context=context,
+            live=live,
+            catalogue=catalogue,
+            registry=registry,
+            observer=observer,
+            key_uses=key_uses,
+        )
     finally:
+        await key_uses.close()
         await _end(listening)
         await observer.close()
         await context.redis.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from api.audit.models import AuditEntry
 from api.auth.models import ApiKey, Project
 from api.checkpoints.models import Checkpoint
 from api.db import Base
@@ -16,6 +17,7 @@ metadata = Base.metadata
 __all__ = [
     "ApiKey",
     "Attempt",
+    "AuditEntry",
     "Blob",
     "Checkpoint",
     "File",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import typer
 
-from espo_client.commands import control, data, doctor, jobs, local, results
+from espo_client.commands import control, data, doctor, jobs, keys, local, results
 from espo_client.console import ErrorsInWords
 
 JOBS, RESULTS, DATA, LOCAL = "Jobs", "Results", "Data and catalogues", "Local service"
+ACCESS = "Access"
 
 app = typer.Typer(
     cls=ErrorsInWords,
@@ -49,3 +50,5 @@ app.command("models", rich_help_panel=DATA)(data.models)
 app.command("algorithms", rich_help_panel=DATA)(data.algorithms)
 app.command("verifiers", rich_help_panel=DATA)(data.verifiers)
 app.command("tasks", rich_help_panel=DATA)(data.tasks)
+
+app.add_typer(keys.app, name="keys", rich_help_panel=ACCESS)

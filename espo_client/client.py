@@ -18,6 +18,7 @@ from espo_client import credentials, stream
 from espo_client.download import OnBytes, download_folder
 from espo_client.pages import pages
 from espo_client.records import (
+    ApiKey,
     Checkpoint,
     Curve,
     DataFile,
@@ -25,6 +26,7 @@ from espo_client.records import (
     Job,
     JobDetail,
     LogLine,
+    NewApiKey,
     Sample,
     Validation,
 )
@@ -216,6 +218,31 @@ class EspoClient:
 
     def delete_file(self, file_id: str) -> None:
         self._transport.request("DELETE", f"/v1/files/{file_id}")
+
+    # Keys
+
+    def keys(self, *, limit: int | None = None) -> Iterator[ApiKey]:
+        """Keys of the project, newest first. This and what follows wants the scope admin."""
+        return pages(self._transport, "/v1/keys", ApiKey, limit=limit)
+
+    def create_key(self, *, name: str, scopes: list[str], expires_at: float | None = None) -> NewApiKey:
+        """A new key with its secret, which the service shows this once."""
+        wanted = {"name": name, "scopes": scopes, "expires_at": expires_at}
+        return self._new_key("/v1/keys", wanted)
+
+    def rotate_key(self, key_id: str, *, overlap_seconds: int, expires_at: float | None = None) -> NewApiKey:
+        """A key that replaces another one, which still works for so many seconds."""
+        wanted = {"overlap_seconds": overlap_seconds, "expires_at": expires_at}
+        return self._new_key(f"/v1/keys/{key_id}/rotate", wanted)
+
+    def revoke_key(self, key_id: str) -> ApiKey:
+        """The key, worthless from now on; revoking twice is the same as once."""
+        response = self._transport.request("DELETE", f"/v1/keys/{key_id}")
+        return ApiKey.model_validate_json(response.content)
+
+    def _new_key(self, path: str, wanted: dict[str, Any]) -> NewApiKey:
+        response = self._transport.request("POST", path, json=wanted)
+        return NewApiKey.model_validate_json(response.content)
 
     # Catalogues
 

@@ -155,3 +155,24 @@ class Validation(View):
     errors: list[FieldError] = []
     resolved: dict[str, Any] | None = None
     estimate: Estimate | None = None
+
+
+class ApiKey(View):
+    """A key of the project, without its secret. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    is_active: bool
+    created_at: float
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    last_used_at: float | None = None
+
+
+class NewApiKey(ApiKey):
+    """A key that was just made."""
+
+    secret: str
+    """Shown this once."""

@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from api.audit.service import record
 from api.auth import repository, service
 from api.auth.keys import Scope
 from api.db import Database
@@ -62,7 +63,8 @@ async def _run(arguments: argparse.Namespace, database_url: str) -> None:
             await _list(database)
         else:
             async with database.write() as session:
-                await service.revoke_key(session, arguments.id)
+                row = await service.revoke_key(session, arguments.id)
+                record(session, project_id=row.project_id, action="revoke_key", object_id=row.id)
     finally:
         await database.close()
 
@@ -71,13 +73,14 @@ async def _create(database: Database, arguments: argparse.Namespace) -> None:
     days = arguments.expires_days
     expires_at = None if days is None else time.time() + days * 86400
     async with database.write() as session:
-        _, secret = await service.create_key(
+        row, secret = await service.create_key(
             session,
             project=arguments.project,
             name=arguments.name,
             scopes=arguments.scopes,
             expires_at=expires_at,
         )
+        record(session, project_id=row.project_id, action="create_key", object_id=row.id)
     print(secret)
 
 

@@ -32,3 +32,9 @@ class ApiKey(Base):
     created_at: Mapped[float]
     expires_at: Mapped[float | None]
     revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+    """To the minute; see api/auth/use.py."""
+
+    def is_active(self, now: float) -> bool:
+        """Whether the key works at that time."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth.models import ApiKey, Project
@@ -22,3 +22,21 @@ async def all_keys(session: AsyncSession) -> Sequence[tuple[ApiKey, Project]]:
     """Every key with its project, oldest first."""
     query = select(ApiKey, Project).join(Project, Project.id == ApiKey.project_id).order_by(ApiKey.created_at)
     return [(key, project) for key, project in await session.execute(query)]
+
+
+async def key(session: AsyncSession, project_id: str, key_id: str) -> ApiKey | None:
+    query = select(ApiKey).where(ApiKey.id == key_id, ApiKey.project_id == project_id)
+    return (await session.execute(query)).scalar_one_or_none()
+
+
+async def newest_keys(
+    session: AsyncSession, project_id: str, *, after: ApiKey | None, limit: int
+) -> Sequence[ApiKey]:
+    """At most `limit` keys of a project, newest first, older than `after`."""
+    query = select(ApiKey).where(ApiKey.project_id == project_id)
+    if after is not None:
+        same_time = and_(ApiKey.created_at == after.created_at, ApiKey.id < after.id)
+        query = query.where(or_(ApiKey.created_at < after.created_at, same_time))
+    return (
+        await session.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit))
+    ).all()

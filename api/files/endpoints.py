@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
+from api.audit.service import concerns
 from api.dependencies import Reader, ReadSession, Shared, Writer, WriteSession
 from api.files import service
 from api.files.schemas import FileDeleted, FileObject, file_object
@@ -44,6 +45,7 @@ async def upload_file(request: Request, caller: Writer, session: WriteSession, s
     async with received(request, shared.settings.home) as upload:
         row = await service.keep(shared.context, caller.project_id, upload)
     session.add(row)
+    concerns(session, row.id)
     return file_object(row)
 
 

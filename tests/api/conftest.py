@@ -91,6 +91,13 @@ async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+async def admin(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with every right, of the project `ours`."""
+    async with service.client(await service.key("ours", list(Scope))) as ours:
+        yield ours
+
+
+@pytest.fixture
 async def stranger(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     """A client with every right, but of another project."""
     async with service.client(await service.key("theirs", list(Scope))) as theirs:
