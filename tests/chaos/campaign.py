@@ -28,9 +28,6 @@ from tests.chaos.stack import Stack, stack_on
 from tests.chaos.user import Submitted, User
 from tests.e2e.service import ROOT, wait_until
 
-END_SECONDS = 300.0
-"""After the last fault a job has so long to come to its end; it may have to wait for a lease first."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scale:
@@ -130,7 +127,7 @@ class Campaign:
         user = User(self._stack, plans, rng, pause_seconds=self._scale.pause_seconds)
         user.start()
         self._break_things(number, user)
-        user.patience_ends = time.monotonic() + END_SECONDS
+        user.expect_ends()
         user.join()
         if user.failure is not None:
             raise user.failure

@@ -17,6 +17,8 @@ from tests.chaos.jobs import Plan
 from tests.chaos.stack import Stack
 
 CANCELLED_SHARE = 0.08
+PATIENCE_SECONDS = 300.0
+"""A job may have to wait for a lease, and then for its turn."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,8 +48,7 @@ class User(threading.Thread):
         self._files.mkdir(exist_ok=True)
         self.jobs: list[Submitted] = []
         self.has_submitted = threading.Event()
-        self.patience_ends: float | None = None
-        """Monotonic time after which a job that has not ended is lost; set when the last fault is healed."""
+        self._patience_ends: float | None = None
         self.failure: Exception | None = None
 
     def run(self) -> None:
@@ -65,6 +66,13 @@ class User(threading.Thread):
         except Exception as error:  # noqa: BLE001 - handed to whoever joins us
             self.failure = error
             self.has_submitted.set()
+
+    def expect_ends(self) -> None:
+        """From now on nothing is harmed: once no job has come to its end for a while, the others are lost.
+
+        Not a time for all of them: on a busy machine the last in the queue comes late, and is not lost.
+        """
+        self._patience_ends = time.monotonic() + PATIENCE_SECONDS
 
     def alive(self) -> int:
         """Jobs that have not ended."""
@@ -97,6 +105,8 @@ class User(threading.Thread):
             job.detail = self._client.get(job.id)
             if job.detail.status.is_terminal:
                 job.ended = time.time()
+                if self._patience_ends is not None:
+                    self.expect_ends()
             elif job.detail.status is JobStatus.RUNNING and self._would_cancel(job):
                 self._cancel(job)
 
@@ -112,4 +122,4 @@ class User(threading.Thread):
                 raise
 
     def _is_over(self) -> bool:
-        return self.patience_ends is not None and time.monotonic() > self.patience_ends
+        return self._patience_ends is not None and time.monotonic() > self._patience_ends
