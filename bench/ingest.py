@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import multiprocessing
 import multiprocessing.synchronize
 import os
@@ -187,6 +188,7 @@ def send(
     control = Control(attempt=1, desired=Desired.RUN, committed=0, opened=given.opened)
     # As the supervisor has them: parsed from the lines of the run.
     steps: list[Event] = [_step(step) for step in range(1, events + 1)]
+    gc.freeze()  # the list is the bench's own: a worker never has so many at once
     with connect(redis_url) as client:
         reporter = Reporter(client, job, control, Spool(folder / "spool"), Wishes())
         reporter.start()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import subprocess
 import tempfile
@@ -14,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+import psutil
 
 from api.settings import REPOSITORY
 
@@ -68,12 +67,14 @@ def _serving() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="espo-bench-") as folder, tempfile.TemporaryFile() as log:
         options = ["--port", port, "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
         command = [str(INSTALLED / "bin" / "python"), "-m", "mlflow", "server", *options]
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, start_new_session=True)
+        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
             _wait(f"http://127.0.0.1:{port}", server)
             yield f"http://127.0.0.1:{port}"
         finally:
-            os.killpg(server.pid, signal.SIGTERM)
+            for child in psutil.Process(server.pid).children(recursive=True):
+                child.terminate()
+            server.terminate()
             server.wait()
 
 

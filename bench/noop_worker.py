@@ -13,7 +13,7 @@ from espo_contracts.wire import Assignment
 from worker.celery_app import app
 from worker.reporter import Control, Reporter
 from worker.spool import Spool
-from worker.supervisor import Site
+from worker.supervisor import _WATCH_SECONDS, Site
 from worker.wishes import Wishes
 
 __all__ = ["app"]
@@ -37,7 +37,7 @@ class NoRun:
         self._reporter.start()
         self._reporter.report(Started(total_steps=1, device="cpu", parameters=1, trainable_parameters=1))
         self._reporter.report(Finished(step=1))
-        while not self._reporter.drain(1.0):
+        while not self._reporter.drain(_WATCH_SECONDS):
             pass
         self._reporter.close()
         shutil.rmtree(self._folder)

@@ -185,8 +185,14 @@ def log_state(session: AsyncSession, job: Job, cause: Cause, *, previous: JobSta
 
 def allot_number(job: Job) -> int:
     """The number of the job's next event. Gapless, because the job is locked and the count is its column."""
-    job.event_count += 1
-    return job.event_count
+    return allot_numbers(job, 1)[0]
+
+
+def allot_numbers(job: Job, count: int) -> range:
+    """The numbers of the job's next so many events."""
+    first = job.event_count + 1
+    job.event_count += count
+    return range(first, first + count)
 
 
 async def end_attempt(session: AsyncSession, job: Job, outcome: Outcome) -> bool:

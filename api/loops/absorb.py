@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, cast
 
 from sqlalchemy import update
 from sqlalchemy.exc import DataError, IntegrityError
@@ -11,11 +13,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.db import Database
 from api.events import bulk
-from api.jobs.lifecycle import Cause, IllegalTransitionError, allot_number, end_attempt, fail, lock_job
+from api.jobs.lifecycle import (
+    Cause,
+    IllegalTransitionError,
+    allot_number,
+    allot_numbers,
+    end_attempt,
+    fail,
+    lock_job,
+)
 from api.jobs.models import Attempt, Job
 from api.loops.batch import Batch
-from api.loops.effects import apply
-from espo_contracts.events import NumberedEvent
+from api.loops.effects import apply, progress
+from espo_contracts.events import Metrics, NumberedEvent
 from espo_contracts.job import FailureCode, JobStatus
 
 
@@ -48,7 +58,7 @@ async def _absorb(database: Database, job_id: str, batch: Batch) -> Absorbed | N
         job = await lock_job(session, job_id)
         if job is None or not await _advance(session, job, batch):
             return None
-        rows = [await _take(session, job, numbered) for numbered in batch.events]
+        rows = await _take(session, job, batch.events)
         if batch.poison is not None:
             await _poisoned(session, job, batch.poison)
         if rows:
@@ -74,14 +84,28 @@ async def _advance(session: AsyncSession, job: Job, batch: Batch) -> bool:
     return bool(result.rowcount)
 
 
-async def _take(session: AsyncSession, job: Job, numbered: NumberedEvent) -> bulk.Row:
-    """The event's row, after its effect on the job."""
-    number = allot_number(job)  # before the effect: what the event causes is logged after it
+async def _take(session: AsyncSession, job: Job, events: Sequence[NumberedEvent]) -> list[bulk.Row]:
+    """The events' rows, after their effects on the job; steps in a row are taken together."""
+    rows: list[bulk.Row] = []
+    for is_progress, some in groupby(events, key=lambda numbered: isinstance(numbered.event, Metrics)):
+        group = list(some)
+        if is_progress:
+            numbers = allot_numbers(job, len(group))
+            progress(job, [cast(Metrics, numbered.event) for numbered in group])
+            rows += [_row(job.id, *pair) for pair in zip(numbers, group, strict=True)]
+            continue
+        for numbered in group:
+            number = allot_number(job)  # before the effect: what the event causes is logged after it
+            await apply(session, job, numbered.event)
+            rows.append(_row(job.id, number, numbered))
+    return rows
+
+
+def _row(job_id: str, number: int, numbered: NumberedEvent) -> bulk.Row:
     event = numbered.event
-    await apply(session, job, event)
     step = getattr(event, "step", None)
     data = event.model_dump_json(exclude={"type"})
-    return (job.id, number, numbered.attempt, numbered.seq, numbered.time, event.type, step, False, data)
+    return (job_id, number, numbered.attempt, numbered.seq, numbered.time, event.type, step, False, data)
 
 
 async def _poisoned(session: AsyncSession, job: Job, reason: str) -> None:

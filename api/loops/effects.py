@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import update
@@ -28,7 +29,7 @@ async def apply(session: AsyncSession, job: Job, event: Event) -> None:
         case Started():
             await _started(session, job, event)
         case Metrics():
-            _metrics(job, event)
+            progress(job, [event])
         case Checkpoint():
             await _checkpoint(session, job, event)
         case Finished():
@@ -65,9 +66,12 @@ async def _supersede(session: AsyncSession, job: Job, resumed_from: int | None) 
     await session.execute(statement, execution_options={"synchronize_session": False})
 
 
-def _metrics(job: Job, event: Metrics) -> None:
-    job.step = event.step
-    job.latest = {**job.latest, **event.values}
+def progress(job: Job, events: Sequence[Metrics]) -> None:
+    """Changes a job by the figures of its steps, in order: all at once, since a job may tell of thousands."""
+    latest = dict(job.latest)
+    for event in events:
+        latest |= event.values
+    job.step, job.latest = events[-1].step, latest
 
 
 async def _checkpoint(session: AsyncSession, job: Job, event: Checkpoint) -> None:
