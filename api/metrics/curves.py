@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Collection, Mapping, MutableSequence, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 from api.metrics.blocks import Block, block_of
@@ -52,11 +53,16 @@ class Curves:
         self._last_step = rows[-1].step if rows else self._last_step
 
     def _add_whole(self, rows: Sequence[StepMetrics]) -> None:
-        for name in self._wanted(set().union(*(row.values for row in rows))):
-            curve = self._curve(name)
-            having = [row for row in rows if name in row.values]
-            curve.steps.extend([row.step for row in having])
-            curve.values.extend([_number(row.values[name]) for row in having])
+        # Neighbours have the same metrics, so that a column is a matter of `zip`.
+        for names, group in groupby(rows, lambda row: tuple(row.values)):
+            alike = list(group)
+            steps, wanted = [row.step for row in alike], self._wanted(set(names))
+            columns = zip(*(row.values.values() for row in alike), strict=True)
+            for name, column in zip(names, columns, strict=True):
+                if name in wanted:
+                    curve = self._curve(name)
+                    curve.steps.extend(steps)
+                    curve.values.extend(column if None not in column else map(_number, column))
         for row in rows:
             for name in self._wanted(row.non_finite.keys()):
                 self._curve(name).non_finite[row.step] = row.non_finite[name]

@@ -49,14 +49,11 @@ async def _rows(
         .execution_options(yield_per=_BATCH)
     )
     result = await session.stream(query if before is None else query.where(JobEvent.step < before))
-    async for step, time, attempt, data in result:
-        yield _step(step, time, attempt, data)
-
-
-def _step(step: int, time: float, attempt: int, data: dict[str, Any]) -> StepMetrics:
-    return StepMetrics(
-        step=step, time=time, attempt=attempt, values=data["values"], non_finite=data.get("non_finite", {})
-    )
+    # By batches: each wait for the driver costs as much as ten rows.
+    async for rows in result.partitions():
+        for step, time, attempt, data in rows:
+            values, non_finite = data["values"], data.get("non_finite", {})
+            yield StepMetrics(step=step, time=time, attempt=attempt, values=values, non_finite=non_finite)
 
 
 async def blocks(
