@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 from fastapi_swagger import patch_fastapi
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from starlette.middleware.cors import CORSMiddleware
 
 from api.audit.endpoints import router as audit
 from api.auth.endpoints import router as keys
@@ -19,6 +20,7 @@ from api.events.endpoints import router as events
 from api.files.endpoints import router as files
 from api.health import router as health
 from api.jobs.endpoints import router as jobs
+from api.limits.headers import RateHeaders
 from api.loops.runner import run_loops
 from api.metrics.endpoints import router as metrics
 from api.middleware import Bounds, RequestIds, Timing
@@ -27,6 +29,8 @@ from api.resources import Resources, open_resources
 from api.settings import Settings
 from api.shutdown import called_at_stop_signals
 
+EXPOSED_HEADERS = ("etag", "location", "ratelimit", "ratelimit-policy", "retry-after", "x-request-id")
+"""What a web page of another origin may read beside the body."""
 DESCRIPTION = """Fine-tunes language models by reinforcement with ESPO (arXiv 2512.00499) and its relatives.
 
 Every call but the health checks wants `Authorization: Bearer espo_…`. Errors are RFC 9457 problems."""
@@ -79,9 +83,20 @@ def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistr
     )
     ProcessCollector(registry=registry)
     limits = {"/v1/files": settings.max_upload_bytes}
+    app.add_middleware(RateHeaders)
     app.add_middleware(Bounds, default=settings.max_body_bytes, by_path=limits)
     app.add_middleware(Timing, histogram=histogram)
     app.add_middleware(RequestIds)
+    origins = [origin for part in settings.cors_origins.split(",") if (origin := part.strip())]
+    if origins:
+        # Keys travel in a header that the page sets itself, so no cookies: `allow_credentials` stays off.
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
 
 
 def _prepare(settings: Settings) -> None:

@@ -14,6 +14,8 @@ from api.auth.keys import Scope
 from api.auth.service import Principal, authenticate
 from api.errors import Code, DomainError
 from api.jobs.models import Job
+from api.limits.headers import RATE_STATE
+from api.limits.rate import too_many_requests
 from api.resources import Resources
 
 _CHANGED = "changed_jobs"
@@ -41,11 +43,20 @@ def require(scope: Scope) -> Caller:
             caller = await authenticate(session, credentials.credentials if credentials else "")
         request.state.caller = caller
         shared.key_uses.note(caller.key_id, caller.last_used_at)
+        await _count(request, shared, caller)
         if not caller.may(scope):
             raise lacks(scope)
         return caller
 
     return principal
+
+
+async def _count(request: Request, shared: Resources, caller: Principal) -> None:
+    """Counts the request for its key's rate limit."""
+    verdict = await shared.limiter.take(caller.key_id)
+    setattr(request.state, RATE_STATE, verdict)
+    if verdict is not None and not verdict.is_allowed:
+        raise too_many_requests(verdict)
 
 
 def lacks(scope: Scope) -> DomainError:

@@ -40,6 +40,9 @@ class Code(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     RANGE_NOT_SATISFIABLE = "range_not_satisfiable"
     TOO_MANY_STREAMS = "too_many_streams"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
+    STORAGE_FULL = "storage_full"
     INTERNAL = "internal"
     UNAVAILABLE = "unavailable"
 
@@ -58,6 +61,9 @@ STATUS: dict[Code, int] = {
     Code.UNSUPPORTED_MEDIA_TYPE: 415,
     Code.RANGE_NOT_SATISFIABLE: 416,
     Code.TOO_MANY_STREAMS: 429,
+    Code.RATE_LIMITED: 429,
+    Code.QUOTA_EXCEEDED: 429,
+    Code.STORAGE_FULL: 403,
     Code.INTERNAL: 500,
     Code.UNAVAILABLE: 503,
 }
@@ -68,7 +74,8 @@ _OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rat
 
 
 class DomainError(Exception):
-    """A refusal, in words for its reader. `errors` names each thing that is wrong by its JSON path."""
+    """A refusal, in words for its reader. `errors` names each thing that is wrong by its JSON path, `members`
+    are more members of the problem, for programs."""
 
     def __init__(
         self,
@@ -77,12 +84,14 @@ class DomainError(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.errors = list(errors)
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
 
 
 def not_found(noun: str, identifier: str) -> DomainError:
@@ -138,7 +147,7 @@ def problem(error: Exception, scope: Mapping[str, Any]) -> JSONResponse:
 
 
 def _body(error: DomainError, status: int, *, request_id: str | None) -> dict[str, Any]:
-    return {
+    return error.members | {
         "type": f"urn:espo:problem:{error.code}",
         "title": HTTPStatus(status).phrase,
         "status": status,

@@ -17,6 +17,7 @@ from api.catalogue.catalogue import Catalogue
 from api.db import Database
 from api.events.live import Live
 from api.jobs.models import Job
+from api.limits.rate import Limiter, open_limiter
 from api.loops.attempt_keys import announce
 from api.loops.context import Context
 from api.observability.observer import Observer
@@ -40,6 +41,7 @@ class Resources:
     observer: Observer
     """Figures of the whole service."""
     key_uses: KeyUses
+    limiter: Limiter
 
     @property
     def settings(self) -> Settings:
@@ -85,6 +87,7 @@ async def open_resources(settings: Settings, registry: CollectorRegistry) -> Asy
             registry=registry,
             observer=observer,
             key_uses=key_uses,
+            limiter=open_limiter(settings, context.redis),
         )
     finally:
         await key_uses.close()

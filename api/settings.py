@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
+
+from api.limits.settings import LimitSettings
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LOOPS = ("dispatch", "ingest", "reconcile")
 
 
-class Settings(BaseSettings):
+class Settings(LimitSettings):
     """Where things are, and what the operator allows."""
 
     model_config = SettingsConfigDict(env_prefix="ESPO_", frozen=True, use_attribute_docstrings=True)
@@ -41,8 +43,6 @@ class Settings(BaseSettings):
     """Background loops of this process, by comma; empty: none (they then run as `python -m api.loops`)."""
     max_body_bytes: Annotated[int, Field(ge=1024)] = 2 << 20
     """Bound of a request body other than an upload."""
-    max_upload_bytes: Annotated[int, Field(ge=1024)] = 1 << 30
-    """Bound of an uploaded file."""
     keep_details_days: Annotated[float, Field(ge=0)] = 90.0
     """How long samples and log lines of an ended job are kept. Its metrics stay."""
     max_samples: Annotated[int, Field(ge=1)] = 50_000

@@ -44,7 +44,7 @@ def api_process(home: Path, redis_url: str) -> Iterator[Process]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
             _wait_until_ready(client)
-            create = [sys.executable, "-m", "api.auth", "create"]
+            create = [sys.executable, "-m", "api.auth", "create", "--scopes", "read,write,admin"]
             made = subprocess.run(create, env=environment, cwd=REPOSITORY, capture_output=True, check=True)
             client.headers["authorization"] = f"Bearer {made.stdout.decode().strip()}"
             yield Process(running, client)

@@ -41,7 +41,7 @@ schema = schemathesis.openapi.from_dict(create_app(Settings(loops="")).openapi()
 
 @dataclass(frozen=True)
 class Target:
-    """A process with one job, of one checkpoint and some metrics, and one file."""
+    """A process with one job, of one checkpoint and some metrics, one file, and one key beside its own."""
 
     client: httpx.Client
     ids: dict[str, str]
@@ -54,7 +54,9 @@ def target(tmp_path_factory: pytest.TempPathFactory, redis_server: RedisServer) 
         job = process.client.post("/v1/jobs", json=job_document()).raise_for_status().json()
         upload = process.client.post("/v1/files", files={"file": ("a.jsonl", b'{"a": 1}\n')})
         asyncio.run(_fill(home, job["id"]))
-        ids = {"job_id": job["id"], "file_id": upload.raise_for_status().json()["id"]}
+        key = process.client.post("/v1/keys", json={}).raise_for_status().json()
+        file_id = upload.raise_for_status().json()["id"]
+        ids = {"job_id": job["id"], "file_id": file_id, "key_id": key["id"]}
         yield Target(process.client, ids | {"step": "latest", "name": "config.json"})
 
 
