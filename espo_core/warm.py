@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -22,15 +21,18 @@ SMALLEST = LlamaConfig(
 )
 
 
-def warm_up() -> None:
+def warm_up(folder: Path) -> None:
     """Loads and trains a model of a few hundred weights: patterns are compiled, kernels and buffers set up.
 
-    It saves a run about half a second, and leaves nothing behind that a run could notice.
+    It saves a run about half a second, and leaves nothing behind that a run could notice. What it writes into
+    `folder` is the caller's to remove: a process that is killed here cannot.
+
+    Raises:
+        OSError, SafetensorError: the disk is full.
     """
     hf_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    with TemporaryDirectory() as folder:
-        LlamaForCausalLM(SMALLEST).save_pretrained(folder)
-        model = load_model(ModelSource.of_folder(Path(folder)), dtype="float32")
+    LlamaForCausalLM(SMALLEST).save_pretrained(folder)
+    model = load_model(ModelSource.of_folder(folder), dtype="float32")
     ids = torch.zeros((2, 4), dtype=torch.long)
     model(input_ids=ids, labels=ids).loss.backward()
     torch.optim.AdamW(model.parameters(), fused=True).step()

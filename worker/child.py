@@ -13,10 +13,13 @@ import os
 import signal
 import sys
 import threading
+from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 
 from espo_contracts.events import Event, Failed, Finished
 from worker.order import RunOrder
+from worker.process import SCRATCH
 
 _PR_SET_PDEATHSIG = 1
 
@@ -28,10 +31,9 @@ def main(descriptor: int) -> int:
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     os.set_inheritable(descriptor, False)
     # Seconds of work, done only now that the end of our parent ends us too.
-    from espo_core.warm import warm_up
     from worker.training import train
 
-    warm_up()
+    _warm_up()
     order = RunOrder.model_validate_json(orders.get())
     with open(descriptor, "w", encoding="utf-8", buffering=1) as lines:
         tell = Teller(lines)
@@ -39,6 +41,23 @@ def main(descriptor: int) -> int:
         end = train(order, tell) if is_alone else _train_together(order, tell)
         tell(end)
     return 0 if isinstance(end, Finished) else 1
+
+
+def _warm_up() -> None:
+    """Has the libraries do their first work. A full disk costs the run half a second, and not its life."""
+    from safetensors import SafetensorError
+
+    from espo_core.warm import warm_up
+    from espo_transfer.scratch import clear_abandoned, scratch
+
+    given = os.environ.get(SCRATCH)
+    try:
+        with scratch(Path(given)) if given else TemporaryDirectory() as folder:
+            if given:
+                clear_abandoned(Path(given))  # of those that were killed here
+            warm_up(Path(folder))
+    except (OSError, SafetensorError) as error:
+        print(f"not warmed up: {error}", file=sys.stderr)
 
 
 def _train_together(order: RunOrder, tell: Teller) -> Finished | Failed:

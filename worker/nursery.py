@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from worker.process import CHILD, RunProcess
+from worker.process import CHILD, SCRATCH, RunProcess
 
 
 class Nursery:
@@ -48,13 +49,17 @@ class Nursery:
         return self._ready is not None
 
 
-def child_environment(*, allow_hub: bool) -> dict[str, str]:
-    """Our environment for a run process, without our addresses and secrets; where vLLM is it may know."""
+def child_environment(*, allow_hub: bool, scratch: Path) -> dict[str, str]:
+    """Our environment for a run process, without our addresses and secrets; where vLLM is it may know.
+
+    `scratch` is for what it writes before it has its order's folder.
+    """
     environment = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("ESPO_") or name.startswith("ESPO_VLLM_")
     }
+    environment[SCRATCH] = str(scratch)
     environment["TOKENIZERS_PARALLELISM"] = "false"  # it warns and gains nothing once processes fork
     if not allow_hub:
         environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}

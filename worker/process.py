@@ -19,6 +19,8 @@ from espo_contracts.events import EVENT, Event
 from worker.order import RunOrder
 
 CHILD = (sys.executable, "-m", "worker.child")
+SCRATCH = "ESPO_SCRATCH"
+"""Environment variable with the folder under which a run process makes its scratch folder."""
 TAIL_LINES, TAIL_LINE_BYTES = 40, 1000
 MAX_EVENT_BYTES = 4 << 20
 _PIPE_SECONDS = 5.0

@@ -68,7 +68,7 @@ class Station:
             folder=folder,
             client=self._client,
             sources=sources,
-            nursery=Nursery(child_environment(allow_hub=settings.allow_hub)),
+            nursery=Nursery(child_environment(allow_hub=settings.allow_hub, scratch=folder / "warm")),
             keeps_spare=settings.worker_spare,
             stop_seconds=settings.worker_stop_seconds,
             shutting_down=threading.Event(),

@@ -48,13 +48,13 @@ def _keys(stack: Stack) -> list[str]:
 
 
 def _files(stack: Stack) -> list[str]:
-    workers = list((stack.home / "worker").glob("*-1/*"))
+    workers = list((stack.home / "worker").glob("*-1/job-*"))
     return [str(path.relative_to(stack.home)) for path in [*workers, *_temporary(stack)]]
 
 
 def _temporary(stack: Stack) -> list[Path]:
     """Half-written files, of every process."""
-    places = ("tmp/*", "store/.*", "store/*/.*", "worker/cache/.*", "scratch/*")
+    places = ("tmp/*", "store/.*", "store/*/.*", "worker/cache/.*", "worker/*-1/warm/.*", "scratch/*")
     found = [path for place in places for path in stack.home.glob(place)]
     return [path for path in found if not path.name.startswith("torchinductor")]  # a cache of torch itself
 

@@ -22,8 +22,8 @@ def bound_memory() -> None:
 def main() -> int:
     warm_up = warm.warm_up
 
-    def bounded() -> None:
-        warm_up()
+    def bounded(folder: Path) -> None:
+        warm_up(folder)
         bound_memory()
 
     warm.warm_up = bounded
