@@ -24,6 +24,8 @@ from api.limits.headers import RateHeaders
 from api.loops.runner import run_loops
 from api.metrics.endpoints import router as metrics
 from api.middleware import Bounds, RequestIds, Timing
+from api.openai_compat.endpoints import router as fine_tuning
+from api.openai_compat.grader_endpoints import router as graders
 from api.openapi import install_openapi
 from api.resources import Resources, open_resources
 from api.settings import Settings
@@ -69,7 +71,8 @@ def _install(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> N
     install_handlers(app)
     install_openapi(app)
     _add_middleware(app, settings, registry)
-    for router in (jobs, events, metrics, checkpoints, files, catalogue, keys, audit, health):
+    own = (jobs, events, metrics, checkpoints, files, catalogue, keys, audit, health)
+    for router in (*own, fine_tuning, graders):
         app.include_router(router)
 
 

@@ -10,6 +10,7 @@ from api.events.models import JobEvent
 from api.files.models import File
 from api.jobs.models import Attempt, IdempotencyKey, Job
 from api.metrics.models import MetricBlock
+from api.openai_compat.models import FineTuningRequest
 from api.store.models import Blob
 
 metadata = Base.metadata
@@ -21,6 +22,7 @@ __all__ = [
     "Blob",
     "Checkpoint",
     "File",
+    "FineTuningRequest",
     "IdempotencyKey",
     "Job",
     "JobEvent",

@@ -56,9 +56,12 @@ async def list_files(
     after: After = None,
     limit: Limit = 20,
     order: Annotated[Literal["asc", "desc"], Query(description="By age.")] = "desc",
+    purpose: Annotated[str | None, Query(max_length=32, description="Only of this purpose.")] = None,
 ) -> Page[FileObject]:
     """Files of the project."""
-    return await service.page(session, caller.project_id, after=after, limit=limit, order=order)
+    return await service.page(
+        session, caller.project_id, after=after, limit=limit, order=order, purpose=purpose
+    )
 
 
 @router.get("/{file_id}")

@@ -20,10 +20,18 @@ async def get(session: AsyncSession, project_id: str, file_id: str) -> File | No
 
 
 async def page(
-    session: AsyncSession, project_id: str, *, after: File | None, limit: int, is_ascending: bool
+    session: AsyncSession,
+    project_id: str,
+    *,
+    after: File | None,
+    limit: int,
+    is_ascending: bool,
+    purpose: str | None,
 ) -> Sequence[File]:
     """At most `limit` files beyond `after`, by age."""
     query = select(File).where(File.project_id == project_id, File.deleted_at.is_(None))
+    if purpose is not None:
+        query = query.where(File.purpose == purpose)
     if after is not None:
         later = or_(
             File.created_at > after.created_at,

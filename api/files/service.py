@@ -69,14 +69,20 @@ async def get(session: AsyncSession, project_id: str, file_id: str) -> File:
 
 
 async def page(
-    session: AsyncSession, project_id: str, *, after: str | None, limit: int, order: Literal["asc", "desc"]
+    session: AsyncSession,
+    project_id: str,
+    *,
+    after: str | None,
+    limit: int,
+    order: Literal["asc", "desc"],
+    purpose: str | None,
 ) -> Page[FileObject]:
-    """Files by age."""
+    """Files by age; with a purpose only those of it."""
     cursor = await repository.get(session, project_id, after) if after is not None else None
     if after is not None and cursor is None:
         raise invalid("query.after", f"no file {after!r}")
     rows = await repository.page(
-        session, project_id, after=cursor, limit=limit + 1, is_ascending=order == "asc"
+        session, project_id, after=cursor, limit=limit + 1, is_ascending=order == "asc", purpose=purpose
     )
     return page_of([file_object(row) for row in rows[:limit]], has_more=len(rows) > limit)
 

@@ -33,7 +33,11 @@ def grade(grader: StringCheck | TextSimilarity | MultiGrader, output: str, item:
         return _combined(grader, output, item)
     text, reference = fill(grader.input, output, item), fill(grader.reference, output, item)
     if text is None or reference is None:
-        return Grade(reward=None, scores={}, reason="the item lacks a value that the grader reads")
+        return Grade(
+            reward=None,
+            scores={},
+            reason="the item lacks a value that the grader reads, or its text is too long",
+        )
     if isinstance(grader, StringCheck):
         score = float(_holds(grader.operation, text, reference))
     elif max(len(text), len(reference)) > MAX_TEXT:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 OUTPUT = "sample.output_text"
+MAX_FILLED = 1 << 20
+"""Characters of a filled template: one that names a long value a thousand times would take gigabytes."""
 _PLACE = re.compile(r"\{\{([^{}]*)\}\}")
 _ITEM = re.compile(r"item(\.[A-Za-z_][A-Za-z0-9_]{0,63}){1,8}")
 
@@ -35,9 +37,10 @@ def columns_in(template: str) -> frozenset[str]:
 
 
 def fill(template: str, output: str, item: Mapping[str, Any]) -> str | None:
-    """The text of a template, or None where the item lacks a value that it reads."""
+    """The text of a template, or None where it would be too long or the item lacks a value that it reads."""
     values = {name: output if name == OUTPUT else _value(name, item) for name in places(template)}
-    if None in values.values():
+    lengths = [MAX_FILLED if (value := values[name]) is None else len(value) for name in places(template)]
+    if None in values.values() or len(template) + sum(lengths) > MAX_FILLED:
         return None
     return _PLACE.sub(lambda match: str(values[match.group(1).strip()]), template)
 

@@ -87,8 +87,8 @@ async def _statements(service: Service) -> AsyncIterator[list[str]]:
     seen: list[str] = []
 
     def note(_: Any, __: Any, statement: str, *___: Any) -> None:
-        # When a key was last used is written beside the requests, at a time of its own.
-        if "last_used_at=" not in statement:
+        # When a key was last used is written beside the requests, at a time and in a transaction of its own.
+        if "last_used_at=" not in statement and not statement.startswith("BEGIN"):
             seen.append(statement)
 
     event.listen(engine, "before_cursor_execute", note)

@@ -54,6 +54,7 @@ def test_a_template_reads_the_sample_and_the_item() -> None:
     assert reward(document, '<{{item.n}}|7|[1, "é"]>', item) == 1
     assert item_columns(GRADER.validate_python(document)) == {"a", "n", "list"}
     assert reward(document, "x", {"a": "no object", "n": 7, "list": []}) is None
+    assert reward(string_check(reference="{{item.n}}" * 1000), "x", {"n": "x" * 100_000}) is None
 
 
 @pytest.mark.parametrize("name", ["sample.output_json", "item", "item.", "item.a-b", "", "x", "item.__a b"])
