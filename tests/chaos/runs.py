@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,8 +77,9 @@ def await_sight(look: Callable[[], T | None], *, seconds: float = PATIENCE_SECON
     """
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if sight := look():
-            return sight
+        with contextlib.suppress(FileNotFoundError):  # the workers delete while we look
+            if sight := look():
+                return sight
         time.sleep(pause)
     raise NothingToHarm
 
