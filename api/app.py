@@ -20,6 +20,7 @@ from api.events.endpoints import router as events
 from api.files.endpoints import router as files
 from api.health import router as health
 from api.jobs.endpoints import router as jobs
+from api.limits.endpoints import router as limits
 from api.limits.headers import RateHeaders
 from api.loops.runner import run_loops
 from api.metrics.endpoints import router as metrics
@@ -71,7 +72,7 @@ def _install(app: FastAPI, settings: Settings, registry: CollectorRegistry) -> N
     install_handlers(app)
     install_openapi(app)
     _add_middleware(app, settings, registry)
-    own = (jobs, events, metrics, checkpoints, files, catalogue, keys, audit, health)
+    own = (jobs, events, metrics, checkpoints, files, catalogue, keys, audit, limits, health)
     for router in (*own, fine_tuning, graders):
         app.include_router(router)
 
@@ -85,9 +86,9 @@ def _add_middleware(app: FastAPI, settings: Settings, registry: CollectorRegistr
         registry=registry,
     )
     ProcessCollector(registry=registry)
-    limits = {"/v1/files": settings.max_upload_bytes}
+    by_path = {"/v1/files": settings.max_upload_bytes}
     app.add_middleware(RateHeaders)
-    app.add_middleware(Bounds, default=settings.max_body_bytes, by_path=limits)
+    app.add_middleware(Bounds, default=settings.max_body_bytes, by_path=by_path)
     app.add_middleware(Timing, histogram=histogram)
     app.add_middleware(RequestIds)
     origins = [origin for part in settings.cors_origins.split(",") if (origin := part.strip())]

@@ -15,6 +15,7 @@ from api.auth.service import Principal, authenticate
 from api.errors import Code, DomainError
 from api.jobs.models import Job
 from api.limits.headers import RATE_STATE
+from api.limits.quotas import bind
 from api.limits.rate import too_many_requests
 from api.resources import Resources
 
@@ -75,6 +76,7 @@ Admin = Annotated[Principal, Depends(require(Scope.ADMIN))]
 
 async def read_session(shared: Shared) -> AsyncIterator[AsyncSession]:
     async with shared.context.database.read() as session:
+        bind(session, shared.settings)
         yield session
 
 
@@ -82,6 +84,7 @@ async def write_session(request: Request, shared: Shared) -> AsyncIterator[Async
     """A session that is committed before the answer is sent, with the call's audit entry; then the changed
     jobs are announced."""
     async with shared.context.database.write() as session:
+        bind(session, shared.settings)
         yield session
         record_call(session, request.state.caller, request.scope)
     changed: dict[str, Job] = session.info.get(_CHANGED, {})

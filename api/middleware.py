@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.errors import Code, DomainError, problem
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_BOUND = "body_bound"
 _STOPPING = DomainError(
     Code.UNAVAILABLE, "this process stops; send the request again", headers={"retry-after": "1"}
 )
@@ -95,16 +96,31 @@ class Bounds:
             await problem(refusal, scope)(scope, receive, send)
             return
         received = 0
+        scope.setdefault("state", {})[_BOUND] = (limit, too_large)
 
         async def receive_bounded() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
-            if received > limit:
-                raise too_large
+            most, refusal = scope["state"][_BOUND]
+            if received > most:
+                raise refusal
             return message
 
         await self._app(scope, receive_bounded, send)
+
+
+def bound_body(scope: Scope, most: int, refusal: Exception) -> None:
+    """Lowers the bound of a request's body, whose rest is refused with `refusal` where it is longer.
+
+    Raises:
+        Exception: the refusal, where the declared length says so already.
+    """
+    if most >= scope["state"][_BOUND][0]:
+        return
+    if _declared_length(scope) > most:
+        raise refusal
+    scope["state"][_BOUND] = (most, refusal)
 
 
 def _address_error(scope: Scope) -> HTTPException | None:

@@ -11,6 +11,8 @@ from api.dependencies import Reader, ReadSession, Shared, Writer, WriteSession
 from api.files import service
 from api.files.schemas import FileDeleted, FileObject, file_object
 from api.files.upload import received
+from api.limits.quotas import admit_upload
+from api.limits.uploads import Uploader
 from api.pages import After, Limit, Page
 from api.store.serving import serve
 
@@ -40,10 +42,13 @@ _FORM: dict[str, Any] = {
 
 
 @router.post("", openapi_extra=_FORM)
-async def upload_file(request: Request, caller: Writer, session: WriteSession, shared: Shared) -> FileObject:
+async def upload_file(
+    request: Request, caller: Uploader, session: WriteSession, shared: Shared
+) -> FileObject:
     """Uploads a JSONL file. Every line is checked; the error names the line."""
     async with received(request, shared.settings.home) as upload:
         row = await service.keep(shared.context, caller.project_id, upload)
+    await admit_upload(session, caller.project_id, row.bytes)
     session.add(row)
     concerns(session, row.id)
     return file_object(row)

@@ -14,6 +14,8 @@ from api.jobs.document import Submission
 from api.jobs.lifecycle import Cause, IllegalTransitionError
 from api.jobs.models import Job
 from api.jobs.prepare import Checker
+from api.limits.quotas import admit_job
+from espo_contracts.job import JobStatus
 
 _DEEPEST = 32
 """Levels of a clone's changes; a job has six."""
@@ -49,10 +51,12 @@ async def resume(session: AsyncSession, project_id: str, job_id: str) -> Job:
     """The job, which waits or runs.
 
     Raises:
-        DomainError: there is none, or it is over or being cancelled.
+        DomainError: there is none, it is over or being cancelled, or the project has reached a limit.
     """
 
     async def act(job: Job) -> None:
+        if job.status == JobStatus.PAUSED:
+            await admit_job(session, project_id)
         lifecycle.request_resume(session, job, Cause(actor="user", reason="resume requested"))
 
     return await _change(session, project_id, job_id, "resumed", act)
@@ -62,10 +66,13 @@ async def retry(session: AsyncSession, project_id: str, job_id: str, *, attempts
     """The job, which waits or runs, with so many attempts from now on.
 
     Raises:
-        DomainError: there is none, or it has neither failed nor been cancelled.
+        DomainError: there is none, it has neither failed nor been cancelled, or the project has reached a
+            limit.
     """
 
     async def act(job: Job) -> None:
+        if job.status in {JobStatus.FAILED, JobStatus.CANCELLED}:
+            await admit_job(session, project_id)
         cause = Cause(actor="user", reason="retry requested")
         lifecycle.request_retry(session, job, cause, attempts=attempts)
 

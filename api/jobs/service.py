@@ -17,6 +17,7 @@ from api.jobs.estimate import estimate
 from api.jobs.models import Job
 from api.jobs.prepare import Checker, prepare
 from api.jobs.schemas import JobFilter, JobObject, JobSummary, Validation, summary_fields
+from api.limits.quotas import admit_job, running_limit_reason
 from api.loops.context import Context
 from api.loops.workers import present
 from api.pages import Page, page_of
@@ -31,12 +32,15 @@ async def submit(checker: Checker, submission: Submission, *, reason: str = "sub
     """The job of a submission, and whether it is new; `reason` is for its first event.
 
     Raises:
-        DomainError: the document has errors, or the key was used for another document.
+        DomainError: the document has errors, the key was used for another document, or the project has
+            reached a limit.
     """
     known = await _replay(checker, submission)
     if known is not None:
         return known, False
-    job = _new_job(checker, submission.document, await _prepared(checker, submission.document))
+    resolved = await _prepared(checker, submission.document)
+    await admit_job(checker.session, checker.project_id)
+    job = _new_job(checker, submission.document, resolved)
     if await _store(checker.session, job, submission, lifecycle.Cause(actor="user", reason=reason)):
         return job, True
     winner = await _replay(checker, submission)
@@ -152,7 +156,8 @@ async def shown(session: AsyncSession, job: Job, context: Context) -> JobObject:
     position = reason = None
     if job.status == JobStatus.QUEUED:
         before = await repository.jobs_before(session, job)
-        position, reason = before + 1, await _waiting_reason(context, job, before)
+        position = before + 1
+        reason = await running_limit_reason(session, job) or await _waiting_reason(context, job, before)
     documents = {"spec": job.spec, "resolved": job.resolved}
     return JobObject(**summary_fields(job), **documents, queue_position=position, waiting_reason=reason)
 

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.jobs.lifecycle import Cause, end_attempt, fail, lock_job
 from api.jobs.models import Attempt, Job
+from api.limits.quotas import bind, may_run
+from api.limits.repository import has_room
 from api.loops.attempt_keys import nudge, open_keys
 from api.loops.attempts import CannotStartError, assignment, cannot_start, next_attempt
 from api.loops.context import Context
@@ -51,7 +53,8 @@ class Dispatcher:
     async def dispatch(self) -> None:
         """Hints as many waiting jobs as workers may take now."""
         async with self._context.database.read() as session:
-            waiting = {resources: await _waiting(session, resources) for resources in await _wanted(session)}
+            default = self._context.settings.max_running_jobs
+            waiting = {name: await _waiting(session, name, default) for name in await _wanted(session)}
         for resources, jobs in waiting.items():
             places = await free_places(self._context, resources)
             for job_id in jobs[:places]:
@@ -72,8 +75,11 @@ class Dispatcher:
     async def _claim(self, job_id: str) -> Assignment | None:
         """The committed next attempt; None when the job no longer waits, or can never start."""
         async with self._context.database.write() as session:
+            bind(session, self._context.settings)
             job = await lock_job(session, job_id)
             if job is None or not await _is_waiting(session, job):
+                return None
+            if not await may_run(session, job.project_id):
                 return None
             attempt = await next_attempt(session, job)
             try:
@@ -99,11 +105,12 @@ async def _wanted(session: AsyncSession) -> list[str]:
     return list(await session.scalars(select(Job.device).where(_is_waiting_row()).distinct()))
 
 
-async def _waiting(session: AsyncSession, resources: str) -> list[str]:
-    """Ids of jobs of a class that wait for an attempt, in the order in which they get one."""
+async def _waiting(session: AsyncSession, resources: str, default: int | None) -> list[str]:
+    """Ids of jobs of a class that wait for an attempt, in the order in which they get one; not of projects
+    that run as many as they may, which `default` says where a project does not."""
     query = (
         select(Job.id)
-        .where(_is_waiting_row(), Job.device == resources)
+        .where(_is_waiting_row(), Job.device == resources, has_room(default))
         .order_by(Job.priority.desc(), Job.created_at, Job.id)
         .limit(MOST_AT_ONCE)
     )

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
+from api.auth.models import Project
 from api.checkpoints.models import Checkpoint
 from api.files.models import File
 from api.jobs.lifecycle import Cause, lock_job, request_cancel
@@ -149,3 +151,36 @@ async def test_a_hint_reaches_the_queue_as_the_worker_expects_it(context: Contex
         assert b'"task": "espo.train"' in message
     finally:
         await hints.close()
+
+
+async def test_a_project_runs_no_more_than_it_may(
+    context: Context, make_job: MakeJob, hints: FakeHints
+) -> None:
+    jobs = [await make_job(created_at=float(age)) for age in range(3)]
+    async with context.database.write() as session:
+        session.add(Project(id="other", name="other", created_at=0.0))
+        (await session.get_one(Project, "project")).max_running_jobs = 1
+    others = await make_job(created_at=9.0, project_id="other")
+    for name in ("a", "b", "c", "d"):
+        await arrive(context, name)
+    dispatcher = Dispatcher(context, hints)
+    await dispatcher.dispatch()
+    await dispatcher.dispatch()
+    assert [hint.job for hint in hints.sent] == [jobs[0], others]
+    async with context.database.write() as session:
+        job = await lock_job(session, jobs[0])
+        assert job is not None
+        await request_cancel(session, job, Cause(actor="user", reason="test"))
+    await dispatcher.dispatch()
+    assert [hint.job for hint in hints.sent] == [jobs[0], others, jobs[1]]
+
+
+async def test_the_settings_limit_projects_that_have_none(
+    context: Context, make_job: MakeJob, hints: FakeHints
+) -> None:
+    jobs = [await make_job(created_at=float(age)) for age in range(2)]
+    for name in ("a", "b"):
+        await arrive(context, name)
+    settings = context.settings.model_copy(update={"max_running_jobs": 1})
+    await Dispatcher(replace(context, settings=settings), hints).dispatch()
+    assert [hint.job for hint in hints.sent] == jobs[:1]
