@@ -18,7 +18,8 @@ def bare_seconds(database_url: str, job_id: str) -> float:
     """Seconds to put a job's metrics into the table again, after they were taken out."""
     if database_url.startswith("sqlite"):
         connection = sqlite3.connect(database_url.removeprefix("sqlite:///"))
-        connection.execute("PRAGMA synchronous=FULL")  # as the service has it
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):  # as the service has them
+            connection.execute(f"PRAGMA {pragma}")
         return _seconds(connection, "?", job_id)
     return _seconds(psycopg.connect(database_url), "%s", job_id)
 
