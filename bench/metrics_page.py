@@ -161,7 +161,7 @@ async def _fill(url: str, points: int) -> tuple[str, list[tuple[str, int, int]]]
     async with opened.write() as session:
         row, key = await create_key(session, project="bench", name="bench", scopes=[Scope.READ])
     jobs = []
-    for steps, metrics in ((points // 20, 20), (points, 1), (4 * MAX_POINTS - 1, 20)):
+    for steps, metrics in ((points // 20, 20), (points, 1), (3 * MAX_POINTS - 1, 20)):
         job_id = await _job(opened, row.project_id, steps, metrics)
         while await summarise(opened, job_id):
             pass

@@ -113,6 +113,6 @@ def size_for(steps: int, most_points: int) -> int:
 
     They have `most_points` ranges at most, and at least half as many.
     """
-    if steps <= 4 * most_points:
+    if steps <= 3 * most_points:
         return 1
     return next((size for size in SIZES if RANGES * steps <= size * most_points), LARGEST)
