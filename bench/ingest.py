@@ -171,7 +171,7 @@ async def _until_visible(database_url: str, job_id: str, events: int) -> None:
         async with database.read() as session:
             if (await session.scalar(query) or 0) >= events:
                 break
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)
     await database.close()
 
 

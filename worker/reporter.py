@@ -180,7 +180,7 @@ class Reporter:
         for seq, line in enumerate(lines, self._sent + 1):
             identity = stream_id(self._control.attempt, seq)
             # Not by `xadd`, which takes as long as all the rest of an event's way from here.
-            pipeline.execute_command("XADD", key, "NOMKSTREAM", identity, EVENT_FIELD, line)
+            pipeline.execute_command("XADD", key, "NOMKSTREAM", identity, EVENT_FIELD, line)  # type: ignore[no-untyped-call]
         answers: list[Any] = pipeline.execute(raise_on_error=False)
         if None in answers:
             return  # no stream: the next poll tells whether Redis lost it or the attempt is over
