@@ -27,9 +27,11 @@ async def keep(context: Context, project_id: str, upload: Upload) -> File:
     """The row of an upload whose every line is right and whose bytes are in the store.
 
     Raises:
-        DomainError: a line is wrong, or the purpose is none of ours.
+        DomainError: a line is wrong, the purpose is none of ours, or the file is to expire.
     """
     purpose = _purpose(upload.fields.get("purpose", b"fine-tune"))
+    if any(name.startswith("expires_after") for name in upload.fields):
+        raise invalid("expires_after", "files here do not expire; DELETE ends them")
     rows = await asyncio.to_thread(count_rows, upload.path)
     sha256 = upload.hash.hexdigest()
     # A transaction of its own before the bytes are stored: see `touch`.

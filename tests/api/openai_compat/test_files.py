@@ -21,3 +21,10 @@ async def test_files_go_their_whole_way(openai: AsyncOpenAI) -> None:
     assert (await openai.files.delete(ids[0])).deleted
     with pytest.raises(sdk.NotFoundError, match="no file"):
         await openai.files.retrieve(ids[0])
+    expiring = openai.files.create(
+        file=("e.jsonl", LINES),
+        purpose="fine-tune",
+        expires_after={"anchor": "created_at", "seconds": 3600},
+    )
+    with pytest.raises(sdk.BadRequestError, match="files here do not expire"):
+        await expiring
