@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import threading
@@ -200,6 +199,10 @@ class Campaign:
         for kind, what in wrong:
             print(f"  {kind}: {what}", flush=True)
 
+    def _say_leftovers(self) -> None:
+        for what in self.findings.leftovers:
+            print(f"{self._stack.database_kind}: left over: {what}", flush=True)
+
     def _end(self) -> None:
         self._stack.restart("reconcile")  # its housekeeper begins with a round
         self.findings.leftovers += leftovers.after_the_jobs(self._stack)
@@ -207,6 +210,7 @@ class Campaign:
         self.findings.growths = self._observer.growths()
         self._stack.stop()
         self.findings.leftovers += leftovers.processes(self._stack)
+        self._say_leftovers()
 
 
 def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence[Fault]) -> Findings:
@@ -220,9 +224,17 @@ def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence
             campaign.findings.break_off = "".join(traceback.format_exception(error))
             print(f"{database} broke off: {campaign.findings.break_off}", flush=True)
         if campaign.findings.harms:
-            kept = shutil.copytree(stack.home, f"{stack.home}-kept")
+            kept = _keep(stack)
             print(f"logs and data are kept in {kept}", flush=True)
     return campaign.findings
+
+
+def _keep(stack: Stack) -> str:
+    """A copy of the data folder, whose disks are about to be taken away; what vanishes meanwhile is left out."""
+    stack.destroy()
+    kept = f"{stack.home}-kept"
+    subprocess.run(["cp", "-a", str(stack.home), kept], check=False, capture_output=True)
+    return kept
 
 
 def _reference(folder: Path, seed: int) -> dict[str, Any]:
