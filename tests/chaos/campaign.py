@@ -230,7 +230,7 @@ def run(*, database: str, seed: int, rounds: int, scale: Scale, faults: Sequence
 
 
 def _keep(stack: Stack) -> str:
-    """A copy of the data folder, whose disks are about to be taken away; what vanishes meanwhile is left out."""
+    """A copy of the data folder, whose disks are about to be taken away, for as much as it holds still."""
     stack.destroy()
     kept = f"{stack.home}-kept"
     subprocess.run(["cp", "-a", str(stack.home), kept], check=False, capture_output=True)
