@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from random import Random
 from typing import Any
 
 import psutil
 
-from espo_contracts.wire import UPLOADS_KEY, job_key, run_key
+from espo_contracts.wire import UPLOADS_KEY, claim_key, job_key, run_key
 from tests.chaos.fault import Fault, NothingToHarm
 from tests.chaos.runs import Training, await_sight, children, kill_run, some_training, trainings
 from tests.chaos.stack import Stack
 
 IMPORT_SECONDS = 4.0
 HOLD_SECONDS = 4.0
+WORK_SECONDS = 12.0
 
 
 def run_in_import(stack: Stack, rng: Random) -> None:
@@ -99,16 +100,29 @@ def loop(name: str) -> Callable[[Stack, Random], None]:
 
 
 def ingester_before_acknowledging(stack: Stack, rng: Random) -> None:
-    """Events are in the database, and Redis has not been told."""
-    with _writes_held(stack) as client:
+    """Events are in the database, and Redis has not been told.
+
+    It stands still first, so that events wait for it: workers cannot send any while writes are held.
+    """
+    with ExitStack() as holding:
+        with stack.stopped("ingest"):
+            some_training(stack, rng)
+            time.sleep(rng.uniform(0.5, 1.5))
+            client = holding.enter_context(_writes_held(stack))
         await_sight(lambda: _unacknowledged(stack, client), seconds=HOLD_SECONDS)
         stack.restart("ingest")
 
 
 def dispatcher_before_hinting(stack: Stack, rng: Random) -> None:
-    """The attempt is in the database; its keys are not open and its hint is not sent."""
+    """The attempt is in the database; its keys are not open and its hint is not sent.
+
+    It stands still first, until a job waits and every attempt that it made is taken: then it has one to make.
+    """
     stack.hurry.set()
-    with _writes_held(stack) as client:
+    with stack.connect() as client, ExitStack() as holding:
+        with stack.stopped("dispatch"):
+            await_sight(lambda: _has_work_to_give(stack, client), seconds=WORK_SECONDS)
+            holding.enter_context(_writes_held(stack))
         await_sight(lambda: _unopened(stack, client), seconds=HOLD_SECONDS)
         stack.restart("dispatch")
 
@@ -152,6 +166,15 @@ def _unacknowledged(stack: Stack, client: Any) -> bool:
     rows = stack.query("SELECT job_id, last_seq FROM attempts WHERE ended_at IS NULL")
     told = [(last_seq, client.hget(job_key(job), "committed")) for job, last_seq in rows]
     return any(committed is not None and json.loads(committed) < last_seq for last_seq, committed in told)
+
+
+def _has_work_to_give(stack: Stack, client: Any) -> bool:
+    live = stack.query("SELECT job_id, number FROM attempts WHERE ended_at IS NULL")
+    waiting = {
+        job for (job,) in stack.query("SELECT id FROM jobs WHERE status = 'queued' AND desired = 'run'")
+    }
+    is_taken = all(client.exists(claim_key(job, number)) for job, number in live)
+    return is_taken and bool(waiting - {job for job, _ in live})
 
 
 def _unopened(stack: Stack, client: Any) -> bool:
