@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Generic, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel
+from sqlalchemy import Select, tuple_
 
 
 class Identified(Protocol):
@@ -37,3 +38,18 @@ def page_of(items: list[Item], *, has_more: bool = False) -> Page[Item]:
     return Page(
         data=items, has_more=has_more, first_id=ids[0] if ids else None, last_id=ids[-1] if ids else None
     )
+
+
+Rows = TypeVar("Rows", bound=Select[*tuple[Any, ...]])
+
+
+def by_age(query: Rows, table: Any, *, after: Any | None, limit: int, is_ascending: bool = False) -> Rows:
+    """The query for at most `limit` of its rows, newest first, that come beyond the row `after` of the table.
+
+    Ids decide between rows of the same moment.
+    """
+    age = (table.created_at, table.id)
+    if after is not None:
+        here = (after.created_at, after.id)
+        query = query.where(tuple_(*age) > here if is_ascending else tuple_(*age) < here)
+    return query.order_by(*(age if is_ascending else (one.desc() for one in age))).limit(limit)

@@ -25,17 +25,18 @@ async def add_jobs(database: Database, priorities: Sequence[int], *, device: str
         project = Project(id=new_id("project"), name=new_id("bench"), created_at=time.time())
         session.add(project)
         await session.flush()
-        jobs = [_job(project.id, priority, device) for priority in priorities]
+        jobs = [job_of(project.id, priority=priority, device=device) for priority in priorities]
         for job in jobs:
             await submit(session, job, Cause(actor="user", reason="bench"))
     return [job.id for job in jobs]
 
 
-def _job(project: str, priority: int, device: str) -> Job:
+def job_of(project_id: str, *, priority: int = 0, device: str = "cpu", steps: int = 1) -> Job:
+    """A job that is not stored yet."""
     document = JobSpec.model_validate(SPEC).model_dump(mode="json")
     return Job(
         id=new_id("job"),
-        project_id=project,
+        project_id=project_id,
         name="bench",
         tags=[],
         spec=document,
@@ -45,7 +46,7 @@ def _job(project: str, priority: int, device: str) -> Job:
         device=device,
         priority=priority,
         max_attempts=1,
-        total_steps=1,
+        total_steps=steps,
         latest={},
         created_at=time.time(),
     )

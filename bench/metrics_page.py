@@ -32,19 +32,18 @@ from api.auth.keys import Scope
 from api.auth.service import create_key
 from api.db import Database
 from api.events.models import JobEvent
-from api.ids import new_id
 from api.jobs.lifecycle import Cause, submit
 from api.jobs.models import Job
 from api.loops.summarise import summarise
 from api.settings import REPOSITORY, Settings
 from bench.databases import NAMES, database
+from bench.jobs import job_of
 from bench.latency import percentile
 from bench.transfer import redis
 
 REACH_MS, MAX_POINTS = 50, 500
 ROWS_AT_ONCE = 5000
 START_SECONDS = 60.0
-_SPEC: dict[str, Any] = {"schedule": {"keep": 1}, "model": {}, "resources": {}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,21 +172,7 @@ async def _fill(url: str, points: int) -> tuple[str, list[tuple[str, int, int]]]
 async def _job(opened: Database, project_id: str, steps: int, metrics: int) -> str:
     """Id of a job with so many steps."""
     names = [f"area_{index}/quantity" for index in range(metrics)]
-    job = Job(
-        id=new_id("job"),
-        project_id=project_id,
-        name="bench",
-        tags=[],
-        spec=_SPEC,
-        resolved=_SPEC,
-        algorithm="espo",
-        model="tiny",
-        device="cpu",
-        max_attempts=1,
-        total_steps=steps,
-        latest={},
-        created_at=time.time(),
-    )
+    job = job_of(project_id, steps=steps)
     async with opened.write() as session:
         await submit(session, job, Cause(actor="user", reason="bench"))
     for first in range(1, steps + 1, ROWS_AT_ONCE):

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints
@@ -106,6 +107,14 @@ def requests_key(place: str) -> str:
 
 def chunks_key(transfer: str) -> str:
     return f"espo:chunks:{transfer}"
+
+
+def own_version() -> str:
+    """Version of this installation, which worker and service should share; empty where none is installed."""
+    try:
+        return version("espo")
+    except PackageNotFoundError:
+        return ""
 
 
 class Hint(Record):

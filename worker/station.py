@@ -7,7 +7,6 @@ import itertools
 import logging
 import shutil
 import threading
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import IO, cast
 
@@ -23,6 +22,7 @@ from espo_contracts.wire import (
     Presence,
     claim_key,
     job_key,
+    own_version,
     worker_key,
 )
 from espo_transfer import connect
@@ -123,7 +123,7 @@ class Station:
             state="busy" if hint else "idle",
             job=hint and hint.job,
             attempt=hint and hint.attempt,
-            version=_version(),
+            version=own_version(),
         )
 
 
@@ -173,10 +173,3 @@ def _clear(folder: Path) -> None:
     """Remove what a worker of this name left when it was killed: its attempts are lost and start anew."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-
-
-def _version() -> str:
-    try:
-        return version("espo")
-    except PackageNotFoundError:
-        return ""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.audit.models import AuditEntry
 from api.audit.schemas import AuditFilter
+from api.pages import by_age
 
 
 async def get(session: AsyncSession, project_id: str, entry_id: str) -> AuditEntry | None:
@@ -23,8 +24,4 @@ async def newest(
     query = select(AuditEntry).where(AuditEntry.project_id == project_id)
     for name, value in wanted.model_dump(exclude_none=True).items():
         query = query.where(getattr(AuditEntry, name) == value)
-    if after is not None:
-        same_time = and_(AuditEntry.created_at == after.created_at, AuditEntry.id < after.id)
-        query = query.where(or_(AuditEntry.created_at < after.created_at, same_time))
-    query = query.order_by(AuditEntry.created_at.desc(), AuditEntry.id.desc()).limit(limit)
-    return (await session.scalars(query)).all()
+    return (await session.scalars(by_age(query, AuditEntry, after=after, limit=limit))).all()

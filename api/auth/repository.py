@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.auth.models import ApiKey, Project
+from api.pages import by_age
 
 
 async def key_by_digest(session: AsyncSession, sha256: str) -> ApiKey | None:
@@ -34,9 +35,4 @@ async def newest_keys(
 ) -> Sequence[ApiKey]:
     """At most `limit` keys of a project, newest first, older than `after`."""
     query = select(ApiKey).where(ApiKey.project_id == project_id)
-    if after is not None:
-        same_time = and_(ApiKey.created_at == after.created_at, ApiKey.id < after.id)
-        query = query.where(or_(ApiKey.created_at < after.created_at, same_time))
-    return (
-        await session.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id.desc()).limit(limit))
-    ).all()
+    return (await session.scalars(by_age(query, ApiKey, after=after, limit=limit))).all()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from redis.asyncio import Redis
@@ -13,7 +12,7 @@ from api.doctor.database import clock_finding
 from api.loops.workers import present
 from api.settings import Settings
 from espo_contracts.finding import Finding, fail, ok, warn
-from espo_contracts.wire import Presence, queue_name
+from espo_contracts.wire import Presence, own_version, queue_name
 
 CHECK = "redis"
 OLDEST = (6, 2)
@@ -98,18 +97,11 @@ async def _workers(client: Redis, broker: Redis) -> list[Finding]:
 
 
 def _versions(workers: Sequence[Presence]) -> Finding:
-    ours = _own_version()
+    ours = own_version()
     others = sorted({f"{worker.worker}: {worker.version}" for worker in workers if worker.version != ours})
     if not others:
         return ok("worker versions", f"all of {ours or 'an unnamed version'}, as this installation")
     return warn("worker versions", f"not {ours}: {', '.join(others)}", "Update them, service first.")
-
-
-def _own_version() -> str:
-    try:
-        return version("espo")
-    except PackageNotFoundError:
-        return ""
 
 
 async def _queues(broker: Redis, workers: Sequence[Presence]) -> list[Finding]:

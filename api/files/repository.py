@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.files.models import File
 from api.jobs.models import Job
+from api.pages import by_age
 from espo_contracts.job import JobStatus
 
 _ENDED = [status.value for status in JobStatus if status.is_terminal]
@@ -32,14 +33,8 @@ async def page(
     query = select(File).where(File.project_id == project_id, File.deleted_at.is_(None))
     if purpose is not None:
         query = query.where(File.purpose == purpose)
-    if after is not None:
-        later = or_(
-            File.created_at > after.created_at,
-            and_(File.created_at == after.created_at, File.id > after.id),
-        )
-        query = query.where(later if is_ascending else ~later, File.id != after.id)
-    age = (File.created_at, File.id) if is_ascending else (File.created_at.desc(), File.id.desc())
-    return (await session.scalars(query.order_by(*age).limit(limit))).all()
+    query = by_age(query, File, after=after, limit=limit, is_ascending=is_ascending)
+    return (await session.scalars(query)).all()
 
 
 async def live_job_of(session: AsyncSession, file_id: str) -> str | None:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.jobs.models import IdempotencyKey, Job
 from api.jobs.schemas import JobFilter
+from api.pages import by_age
 from espo_contracts.job import JobStatus
 
 KEY_SECONDS = 25 * 3600.0
@@ -31,11 +32,7 @@ async def newest(
 ) -> Sequence[Job]:
     """At most `limit` jobs, newest first, older than `after`."""
     query = select(Job).where(Job.project_id == project_id, *_conditions(wanted))
-    if after is not None:
-        same_time = and_(Job.created_at == after.created_at, Job.id < after.id)
-        query = query.where(or_(Job.created_at < after.created_at, same_time))
-    query = query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
-    return (await session.scalars(query)).all()
+    return (await session.scalars(by_age(query, Job, after=after, limit=limit))).all()
 
 
 def _conditions(wanted: JobFilter) -> list[ColumnElement[bool]]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from api.events.models import JobEvent
 from api.jobs.models import Job
 from api.openai_compat.models import FineTuningRequest
+from api.pages import by_age
 
 Found = tuple[Job, FineTuningRequest | None]
 _SHOWN = ("state", "started", "metrics", "log", "checkpoint", "finished", "failed")
@@ -30,14 +31,11 @@ async def newest(
     """At most `limit` jobs, newest first, older than `after`, that have these labels; None: without any."""
     query = select(Job, FineTuningRequest).outerjoin(FineTuningRequest, FineTuningRequest.job_id == Job.id)
     query = query.where(Job.project_id == project_id)
-    if after is not None:
-        same_time = and_(Job.created_at == after.created_at, Job.id < after.id)
-        query = query.where(or_(Job.created_at < after.created_at, same_time))
     if labels is None:
         query = query.where(FineTuningRequest.labels.is_(None))
     for key, value in (labels or {}).items():
         query = query.where(FineTuningRequest.labels[key].as_string() == value)
-    query = query.order_by(Job.created_at.desc(), Job.id.desc()).limit(limit)
+    query = by_age(query, Job, after=after, limit=limit)
     return [(job, request) for job, request in await session.execute(query)]
 
 

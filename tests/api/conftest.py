@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from api.resources import Resources
 from api.settings import Settings
 from tests.api.rows import make_model_folder
 from tests.servers import free_port
+from tests.small_disk import Disk, small_disk
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class Service:
         headers = {} if key is None else {"authorization": f"Bearer {key}"}
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
         return httpx.AsyncClient(transport=transport, base_url="http://espo.test", headers=headers)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """A small disk, for a test whose `home` lies there."""
+    with small_disk(tmp_path / "home", 16 << 20) as disk:
+        yield disk
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -10,15 +9,9 @@ import pytest
 
 from tests.api.marks import on_sqlite
 from tests.api.rows import job_document
-from tests.small_disk import Disk, small_disk
+from tests.small_disk import Disk
 
 DATA = b'{"prompt": "1+1", "answer": "2"}\n' * 3000
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    with small_disk(tmp_path / "home", 16 << 20) as disk:
-        yield disk
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,7 @@ from tests.api.loops.actors import dispatched, events_of
 from tests.api.loops.conftest import MakeJob
 from tests.api.loops.samples import STARTED
 from tests.api.marks import on_sqlite
-from tests.small_disk import Disk, small_disk
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    with small_disk(tmp_path / "home", 16 << 20) as disk:
-        yield disk
+from tests.small_disk import Disk
 
 
 @pytest.fixture
