@@ -15,7 +15,7 @@ from random import Random
 from espo_contracts.wire import LEASE_SECONDS
 from tests.chaos.fault import DATABASES
 from tests.chaos.jobs import plan
-from tests.chaos.runs import kill_run, some_training
+from tests.chaos.runs import Training, await_sight, kill_run, trainings
 from tests.chaos.stack import Stack, stack_on
 from tests.chaos.table import spread
 from tests.e2e.service import wait_until
@@ -25,15 +25,18 @@ LEAST_STEPS = 4
 LONG = {"steps": 100_000, "checkpoint_every": 5, "keep": 3}
 
 
-def recoveries(stack: Stack, rng: Random, kill: Callable[[Stack], None], *, times: int) -> Iterator[float]:
+def recoveries(
+    stack: Stack, rng: Random, kill: Callable[[Stack, Training], None], *, times: int
+) -> Iterator[float]:
     """Seconds from each death until the next attempt of the job said that it trains."""
     job = stack.submit(plan(rng.randrange(0, 10_000, 2)).document | {"schedule": LONG})
     for _ in range(times):
         _wait_for_steps(stack, job)
         time.sleep(rng.uniform(0.0, 4.0))
-        attempt, began = stack.job(job).attempt, time.time()
-        kill(stack)
-        yield _started(stack, job, after=attempt) - began
+        training = _training_of(stack, job)
+        began = time.time()
+        kill(stack, training)
+        yield _started(stack, job, after=training.attempt) - began
     with stack.client as client:
         client.cancel(job)
     stack.wait_finished(job)
@@ -55,14 +58,16 @@ def _started(stack: Stack, job: str, *, after: int) -> float:
     return wait_until(found, seconds=LEASE_SECONDS + 60, what="the job trains again") or 0.0
 
 
-def _kill_run(stack: Stack) -> None:
-    kill_run(stack, some_training(stack, Random(0)))
+def _training_of(stack: Stack, job: str) -> Training:
+    """The run process of the job's attempt of now; a worker may still be clearing up after the one before."""
+    attempt = stack.job(job).attempt
+    (found,) = await_sight(lambda: [one for one in trainings(stack) if one.attempt == attempt])
+    return found
 
 
-def _kill_worker(stack: Stack) -> None:
-    name = some_training(stack, Random(0)).worker
-    stack.kill(name)
-    stack.start(name)
+def _kill_worker(stack: Stack, training: Training) -> None:
+    stack.kill(training.worker)
+    stack.start(training.worker)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -77,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     with stack_on(options.database) as stack:
         stack.prepare()
         stack.start_all()
-        runs = list(recoveries(stack, rng, _kill_run, times=options.runs))
+        runs = list(recoveries(stack, rng, kill_run, times=options.runs))
         print(f"a killed run process trains again after {spread(runs)}", flush=True)
         workers = list(recoveries(stack, rng, _kill_worker, times=options.workers))
         print(f"a killed worker's job trains again after {spread(workers)}; the lease is {LEASE_SECONDS:g} s")
